@@ -1,0 +1,143 @@
+import type { RefusalReason, SourceState } from '../table/route.ts';
+
+/**
+ * The shapes of the admin API, /api/v1/…, and the view of the running gateway that it serves. Addresses and CIDRs are text here;
+ * times are ISO 8601; sizes end in their unit.
+ */
+export interface GatewayView {
+  status(): Status;
+  routes(): RouteRow[];
+  refused(): RefusedRow[];
+  peers(): PeerRow[];
+  /** `address` is text; throws ISTHMUS_ERR_ADDRESS. */
+  trace(query: TraceQuery): Trace;
+  /** Reads the configuration file again; resolves with what came of it, also when the file is bad. */
+  reload(): Promise<ReloadResult>;
+  /** The configuration in force, with defaults, as YAML. */
+  configuration(): string;
+  readiness(): { ready: boolean; reasons: string[] };
+}
+
+export interface Status {
+  version: string;
+  cluster: string;
+  /** `ok`: forwarding and everything fresh. `degraded`: forwarding, but see `problems`. */
+  state: 'starting' | 'ok' | 'degraded' | 'stopping';
+  problems: string[];
+  startedAt: string;
+  uptimeSeconds: number;
+  underlay: { address: string; device: string; mtuBytes: number; socket: 'batch' | 'raw-socket' };
+  tunnel: {
+    device: string;
+    mtuBytes: number;
+    address: string | null;
+    engine: 'userspace';
+    workers: number;
+    workerRestarts: number;
+  };
+  configuration: {
+    file: string;
+    loadedAt: string;
+    lastReload: { at: string; ok: boolean; error: string | null } | null;
+  };
+  local: string[];
+  clusters: ClusterRow[];
+  sources: SourceRow[];
+  counts: { routes: number; peers: number; refused: number; conflicts: number; shadows: number };
+  conflicts: { cidr: string; cluster: string; claimedBy: string; detail: string }[];
+  shadows: { cidr: string; cluster: string; within: string; withinCluster: string }[];
+  traffic: Traffic;
+  fib: { prefixes: number; bytesUsed: number; bytesCapacity: number; epoch: number; lastPublishMs: number };
+}
+
+export interface ClusterRow {
+  name: string;
+  routes: number;
+  gateways: number;
+  gatewaysAlive: number;
+  stale: boolean;
+}
+
+export interface SourceRow extends Omit<SourceState, 'lastUpdateMs' | 'held' | 'reason'> {
+  reason: string | null;
+  lastUpdateAt: string | null;
+  held: { claims: number; until: string } | null;
+}
+
+export interface Traffic {
+  outbound: { packets: number; bytes: number; drops: Record<string, number> };
+  inbound: { packets: number; bytes: number; drops: Record<string, number> };
+  fragmented: number;
+  mssClamped: number;
+  icmpSent: number;
+  icmpSuppressed: number;
+}
+
+export interface RouteRow {
+  cidr: string;
+  cluster: string;
+  gateways: { address: string; weight: number; alive: boolean }[];
+  origins: string[];
+  stale: boolean;
+  since: string;
+  /** The shorter prefix of another cluster that this one lies in. */
+  shadows: string | null;
+}
+
+export interface RefusedRow {
+  cidr: string;
+  cluster: string;
+  source: string;
+  id: string;
+  reason: RefusalReason;
+  detail: string;
+}
+
+export interface PeerRow {
+  address: string;
+  clusters: string[];
+  alive: boolean;
+  pathMtuBytes: number;
+  /** Where the path MTU comes from. */
+  pathMtuSource: 'link' | 'icmp';
+  lastError: string | null;
+  outbound: { packets: number; bytes: number; drops: number };
+  inbound: { packets: number; bytes: number; drops: number };
+}
+
+export interface TraceQuery {
+  /** Inner destination. */
+  destination: string;
+  /** Inner source, protocol (`tcp`, `udp`, `icmp` or a number) and ports: with them the gateway of exactly this flow. */
+  source?: string;
+  protocol?: string;
+  sourcePort?: number;
+  destinationPort?: number;
+}
+
+export interface Trace {
+  destination: string;
+  /** `remote`: goes through the tunnel. `local`: ours. `unreachable`: no route, or no gateway alive. */
+  verdict: 'remote' | 'local' | 'unreachable';
+  /** A sentence. */
+  reason: string;
+  cidr: string | null;
+  cluster: string | null;
+  /** Chosen for the flow asked about; null when no source was given and there is more than one. */
+  gateway: string | null;
+  gateways: { address: string; weight: number; alive: boolean; pathMtuBytes: number; share: number }[];
+  /** Largest inner packet that goes through unfragmented. */
+  innerMtuBytes: number | null;
+  /** Every route that holds the address, longest first, and why it is used or not. */
+  candidates: { cidr: string; cluster: string; used: boolean; why: string }[];
+  /** Refused claims that would hold the address. */
+  refused: RefusedRow[];
+}
+
+export interface ReloadResult {
+  ok: boolean;
+  changed: string[];
+  /** Fields that take effect only after a restart. */
+  restartNeeded: string[];
+  error: string | null;
+}

@@ -1,0 +1,30 @@
+import type { SourceState } from '../table/route.ts';
+
+/** What the metrics read at scrape time. Nothing is set per packet. */
+export interface MetricsSource {
+  version: string;
+  /** One block for each engine; layout in dataplane/counters.ts. */
+  counterBlocks(): readonly Float64Array[];
+  peers(): readonly {
+    index: number;
+    address: string;
+    clusters: readonly string[];
+    alive: boolean;
+    pathMtuBytes: number;
+  }[];
+  clusters(): readonly { name: string; routes: number; gateways: number; gatewaysAlive: number }[];
+  sources(): readonly SourceState[];
+  counts(): { refused: number; conflicts: number; shadows: number };
+  fib(): {
+    prefixes: number;
+    bytesUsed: number;
+    bytesCapacity: number;
+    epoch: number;
+    groups: number;
+    peers: number;
+  };
+  workers(): { configured: number; running: number; restarts: number };
+  configuration(): { lastReloadOk: boolean; lastReloadAtMs: number; reloads: number; reloadFailures: number };
+  hostProblems(): number;
+  ready(): boolean;
+}

@@ -1,0 +1,31 @@
+import type { Address, Cidr } from '../base/address.ts';
+
+/** An underlay address that decapsulates for a cluster. Flows are shared among the gateways of a route in proportion to `weight`. */
+export interface Gateway {
+  readonly address: Address;
+  /** 1 to WEIGHT_MAX. */
+  readonly weight: number;
+}
+
+/** One watcher's statement: this CIDR of this cluster is behind these gateways. */
+export interface Claim {
+  /** Unique within its source and stable over time; names where it comes from, as people know it: `west.yaml:west`, `Node/worker-3`. */
+  readonly id: string;
+  readonly cidr: Cidr;
+  readonly cluster: string;
+  readonly gateways: readonly Gateway[];
+}
+
+/** What a source says. The same words for every source; the table alone reconciles. */
+export type ClaimUpdate =
+  /** The whole truth of this source; also ends staleness. */
+  | { readonly kind: 'replace'; readonly claims: readonly Claim[] }
+  /** Added or changed claims, by id; also ends staleness. */
+  | { readonly kind: 'upsert'; readonly claims: readonly Claim[] }
+  | { readonly kind: 'remove'; readonly ids: readonly string[] }
+  /** The source cannot be reached or understood: its last claims stay. */
+  | { readonly kind: 'stale'; readonly reason: string }
+  /** The source is well again and nothing changed. */
+  | { readonly kind: 'fresh' };
+
+export const WEIGHT_MAX = 1000;

@@ -1,0 +1,65 @@
+import type { Cidr } from '../base/address.ts';
+import type { Gateway } from './claim.ts';
+
+/** What the table made of the claims on one CIDR. */
+export interface Route {
+  readonly cidr: Cidr;
+  readonly cluster: string;
+  /** Sorted by address, each once. */
+  readonly gateways: readonly Gateway[];
+  /** `source/id` of each claim that made it. */
+  readonly origins: readonly string[];
+  /** All the sources behind it are stale. */
+  readonly stale: boolean;
+  /** Wall clock, ms since the epoch, when this CIDR first had a route of this cluster. */
+  readonly sinceMs: number;
+}
+
+export interface RouteChanges {
+  /** New, or with other gateways or another cluster than before. A route of which only origins or staleness changed is not here. */
+  readonly set: readonly Route[];
+  readonly removed: readonly Cidr[];
+}
+
+/** Why a claim made no route. One word each; `isthmus routes --refused` shows them. */
+export type RefusalReason =
+  | 'inside-local'
+  | 'default-route'
+  | 'martian'
+  | 'too-short'
+  | 'own-gateway'
+  | 'no-gateways'
+  | 'gateway-inside'
+  | 'own-cluster'
+  | 'conflict'
+  | 'limit';
+
+export interface Refusal {
+  readonly source: string;
+  readonly id: string;
+  readonly cidr: Cidr;
+  readonly cluster: string;
+  readonly reason: RefusalReason;
+  /** A sentence that names the other party: the local CIDR, the gateway, the cluster that was there first. */
+  readonly detail: string;
+}
+
+/** A prefix of one cluster inside a shorter prefix of another. Allowed, shown. */
+export interface Shadow {
+  readonly cidr: Cidr;
+  readonly cluster: string;
+  readonly within: Cidr;
+  readonly withinCluster: string;
+}
+
+export interface SourceState {
+  readonly name: string;
+  readonly state: 'waiting' | 'fresh' | 'stale' | 'restored';
+  readonly reason?: string;
+  readonly claims: number;
+  readonly refused: number;
+  /** Wall clock of the last word from it. */
+  readonly lastUpdateMs?: number;
+  /** Claims whose withdrawal is held back, and the wall-clock time at which it takes effect. */
+  readonly held?: { readonly claims: number; readonly untilMs: number };
+}
