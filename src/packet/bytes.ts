@@ -1,0 +1,31 @@
+/**
+ * Big-endian loads and stores on a Uint8Array by index. A DataView reads the same bytes at half the speed here (bench/packet.bench.ts,
+ * "checksum 20 B, DataView") and would be one more object to carry beside each slab.
+ *
+ * None of these checks a bound: the packet was checked once, by checkInner or checkOuter. A load outside the array would read
+ * `undefined`, which the shifts turn into 0, and a store would be lost; neither throws, neither touches other memory.
+ */
+
+/** The u16 in network order at `at`. Reads 2 bytes. */
+export function readU16(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! << 8) | bytes[at + 1]!;
+}
+
+/** The u32 in network order at `at`, never negative. Reads 4 bytes. An IPv4 address read so is the host-order u32 used everywhere. */
+export function readU32(bytes: Uint8Array, at: number): number {
+  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
+}
+
+/** Writes the low 16 bits of `value` in network order. Writes 2 bytes. */
+export function writeU16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 8;
+  bytes[at + 1] = value;
+}
+
+/** Writes the low 32 bits of `value` in network order. Writes 4 bytes. */
+export function writeU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
+}
