@@ -1,0 +1,105 @@
+import { type Address, type Cidr, cidrHolds, formatAddress } from '../base/address.ts';
+import type { Complaint } from './section.ts';
+
+/** What a check may find in a mapping of which some fields could not be read. */
+type Draft = { readonly [field: string]: unknown };
+
+function mapping(value: unknown): Draft {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Draft) : {};
+}
+
+function elements(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+/** The same cluster twice: which of them holds would depend on the order of the file. */
+export function* eachNameOnce(clusters: unknown): Iterable<Complaint> {
+  const seen = new Map<string, number>();
+  for (const [i, cluster] of elements(clusters).entries()) {
+    const { name } = mapping(cluster);
+    if (typeof name !== 'string') continue;
+    const first = seen.get(name);
+    if (first === undefined) seen.set(name, i);
+    else {
+      yield {
+        path: [i, 'name'],
+        message: `expected each cluster once, got "${name}" again (first at element ${first}); put its CIDRs and gateways together`,
+      };
+    }
+  }
+}
+
+/** The same gateway twice in a cluster: its weights would contradict each other. */
+export function* eachGatewayOnce(gateways: unknown): Iterable<Complaint> {
+  const seen = new Map<Address, number>();
+  for (const [i, gateway] of elements(gateways).entries()) {
+    const { address } = mapping(gateway);
+    if (typeof address !== 'number') continue;
+    const first = seen.get(address);
+    if (first === undefined) seen.set(address, i);
+    else {
+      yield {
+        path: [i, 'address'],
+        message: `expected each gateway once, got ${formatAddress(address)} again (first at element ${first}); use weight for its share`,
+      };
+    }
+  }
+}
+
+/** Mistakes that only show when two sections are compared. Overlaps of CIDRs are not here: the table judges them for every source alike. */
+export function* acrossSections(config: unknown): Iterable<Complaint> {
+  const { cluster, underlay, tunnel, clusters } = mapping(config);
+  yield* remoteClusters(mapping(cluster).name, mapping(underlay).address, clusters);
+  yield* tunnelAgainstUnderlay(mapping(tunnel), mapping(underlay));
+  yield* tunnelAddressInside(mapping(tunnel).address, mapping(cluster).cidrs);
+}
+
+function* remoteClusters(ourName: unknown, ourAddress: unknown, clusters: unknown): Iterable<Complaint> {
+  for (const [i, value] of elements(clusters).entries()) {
+    const { name, gateways } = mapping(value);
+    if (typeof name === 'string' && name === ourName) {
+      yield {
+        path: ['clusters', i, 'name'],
+        message: `expected the name of a remote cluster, got "${name}", which is our own (cluster.name)`,
+      };
+    }
+    for (const [j, gateway] of elements(gateways).entries()) {
+      const { address } = mapping(gateway);
+      if (typeof address === 'number' && address === ourAddress) {
+        yield {
+          path: ['clusters', i, 'gateways', j, 'address'],
+          message: `expected the address of a remote gateway, got ${formatAddress(address)}, which is our own (underlay.address)`,
+        };
+      }
+    }
+  }
+}
+
+function* tunnelAgainstUnderlay(tunnel: Draft, underlay: Draft): Iterable<Complaint> {
+  const { device, address } = tunnel;
+  if (typeof device === 'string' && device === underlay.device) {
+    yield {
+      path: ['tunnel', 'device'],
+      message: `expected a device of its own, got "${device}", which is underlay.device`,
+    };
+  }
+  if (typeof address === 'number' && address === underlay.address) {
+    yield {
+      path: ['tunnel', 'address'],
+      message: `expected an overlay address, got ${formatAddress(address)}, which is underlay.address (RFC 2003 §3.2 forbids to tunnel it)`,
+    };
+  }
+}
+
+/** A gateway that checks inner sources drops what this host sends from an address that is not in our CIDRs. */
+function* tunnelAddressInside(address: unknown, cidrs: unknown): Iterable<Complaint> {
+  if (typeof address !== 'number') return;
+  const ours = elements(cidrs);
+  const readable = ours.filter((cidr) => typeof mapping(cidr).address === 'number') as Cidr[];
+  if (readable.length === 0 || readable.length < ours.length) return;
+  if (readable.some((cidr) => cidrHolds(cidr, address))) return;
+  yield {
+    path: ['tunnel', 'address'],
+    message: `expected an address in one of cluster.cidrs, got ${formatAddress(address)}, from which remote gateways accept nothing`,
+  };
+}
