@@ -4,8 +4,21 @@
  */
 export function sumBytes(bytes: Uint8Array, at: number, length: number): number {
   const end = at + length;
+  const unrolledEnd = at + (length & ~7);
   let sum = 0;
   let i = at;
+  // Four words a round, and `| 0` so that the compiler drops its overflow checks: a quarter faster than word by word, from 20 bytes
+  // on ("checksum 1,480 B" against "…, word by word" in bench/packet.bench.ts). Sixteen bytes a round, or summing the even and the
+  // odd bytes apart, gained nothing more.
+  for (; i < unrolledEnd; i += 8) {
+    sum =
+      (sum +
+        ((bytes[i]! << 8) | bytes[i + 1]!) +
+        ((bytes[i + 2]! << 8) | bytes[i + 3]!) +
+        ((bytes[i + 4]! << 8) | bytes[i + 5]!) +
+        ((bytes[i + 6]! << 8) | bytes[i + 7]!)) |
+      0;
+  }
   for (; i + 1 < end; i += 2) sum += (bytes[i]! << 8) | bytes[i + 1]!;
   if (i < end) sum += bytes[i]! << 8;
   return sum;

@@ -1,4 +1,4 @@
-import { readU32 } from './bytes.ts';
+import { readI32 } from './bytes.ts';
 import { headerBytes, IPV4, isFragment, PROTOCOL, totalLength } from './ipv4.ts';
 
 /** Protocols whose first four payload bytes are source and destination port: SCTP, DCCP and UDP-Lite as well as TCP and UDP. */
@@ -18,23 +18,25 @@ export function hasPorts(protocol: number): boolean {
 }
 
 /**
- * A u32 that is the same for all packets of a flow and spreads flows evenly, by which a route with several gateways picks one. Reads
- * the checked header at `at` and, where the protocol has ports, four bytes behind it. Any fragment is hashed without ports, the first
- * one too, because the later ones have none and all of one datagram must take one gateway: the far one may have to reassemble.
- * The kernel's multipath hash does the same (net/ipv4/route.c, ip_multipath_l3_keys).
+ * A number in [0, 2^31) that is the same for all packets of a flow and spreads flows evenly, by which a route with several gateways
+ * picks one. Reads the checked header at `at` and, where the protocol has ports, four bytes behind it. Any fragment is hashed without
+ * ports, the first one too, because the later ones have none and all of one datagram must take one gateway: the far one may have to
+ * reassemble. The kernel's multipath hash does the same (net/ipv4/route.c, ip_multipath_l3_keys).
+ *
+ * 31 bits and not 32, because a result from 2^31 on would be boxed on return (see readI32).
  */
 export function flowHash(bytes: Uint8Array, at: number): number {
   const protocol = bytes[at + IPV4.PROTOCOL]!;
   const header = headerBytes(bytes, at);
   const portsInside = totalLength(bytes, at) >= header + 4;
-  const ports = portsInside && hasPorts(protocol) && !isFragment(bytes, at) ? readU32(bytes, at + header) : 0;
-  return flowHashOf(readU32(bytes, at + IPV4.SOURCE), readU32(bytes, at + IPV4.DESTINATION), protocol, ports);
+  const ports = portsInside && hasPorts(protocol) && !isFragment(bytes, at) ? readI32(bytes, at + header) : 0;
+  return flowHashOf(readI32(bytes, at + IPV4.SOURCE), readI32(bytes, at + IPV4.DESTINATION), protocol, ports);
 }
 
 /**
- * flowHash on numbers, for asking "where would this flow go" without a packet. Addresses in host order, `ports` = source port << 16 |
- * destination port, 0 for fragments and protocols without ports. The mixing is that of MurmurHash3 (32 bit) over the four words: it
- * is the cheapest published one whose every output bit depends on every input bit, so any bits of the result may pick a bucket.
+ * flowHash on numbers, for asking "where would this flow go" without a packet. Addresses in host order and `ports` = source port << 16
+ * | destination port, u32 or i32; ports 0 for fragments and protocols without ports. The mixing is that of MurmurHash3 (32 bit) over
+ * the four words: the cheapest published one whose every output bit depends on every input bit, so any bits may pick a bucket.
  */
 export function flowHashOf(source: number, destination: number, protocol: number, ports: number): number {
   let hash = mixWord(protocol, source);
@@ -44,7 +46,7 @@ export function flowHashOf(source: number, destination: number, protocol: number
   hash = Math.imul(hash, 0x85ebca6b);
   hash ^= hash >>> 13;
   hash = Math.imul(hash, 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  return (hash ^ (hash >>> 16)) >>> 1;
 }
 
 /** One block of MurmurHash3_x86_32. Returns an i32, so that the value stays a small integer between the calls. */

@@ -40,8 +40,9 @@ export function fragmentCount(packetBytes: number, headerLength: number, mtu: nu
  * bit stay as they are (whether a packet may be fragmented is the caller's question), MF of a packet that was a fragment stays set
  * in its last piece, the ID is kept.
  *
- * Returns 0 and writes nothing for a fragment that would begin beyond the 13-bit offset. Only the tail of a forged fragment gets
- * there (its datagram would exceed 65,535 bytes: the ping of death); wrapping it would overlay the datagram's beginning.
+ * Returns 0 and writes nothing for a fragment that would begin beyond the 13-bit offset: the caller must skip it. Only the tail of a
+ * forged fragment gets there (its datagram would exceed 65,535 bytes: the ping of death); wrapping it would overlay the datagram's
+ * beginning. 0 too for an index, count or mtu that no fragmentCount of this packet gave, rather than to read outside the packet.
  */
 export function writeFragment(
   bytes: Uint8Array,
@@ -59,7 +60,7 @@ export function writeFragment(
   const isLast = index === count - 1;
   const length = isLast ? payload - begin : per;
   const offset = (flags & IPV4.OFFSET_MASK) + (begin >>> 3);
-  if (offset > IPV4.OFFSET_MASK) return 0;
+  if (offset > IPV4.OFFSET_MASK || count < 1 || length < 0 || begin + length > payload) return 0;
 
   let newHeader = header;
   if (index !== 0) newHeader = copyLaterHeader(bytes, at, header, destinationAt);

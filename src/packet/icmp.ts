@@ -10,7 +10,7 @@ import {
   totalLength,
 } from './ipv4.ts';
 
-/** ICMP message types. RFC 792. */
+/** ICMP message types, and the codes (CODE_*) of type UNREACHABLE. RFC 792, RFC 1812 §5.2.7.1. */
 export const ICMP = {
   ECHO_REPLY: 0,
   UNREACHABLE: 3,
@@ -21,17 +21,12 @@ export const ICMP = {
   PARAMETER_PROBLEM: 12,
   TIMESTAMP: 13,
   ADDRESS_MASK_REPLY: 18,
-} as const;
-
-/** Codes of ICMP.UNREACHABLE. RFC 792, RFC 1812 §5.2.7.1. */
-export const UNREACHABLE = {
-  NET: 0,
-  HOST: 1,
-  PROTOCOL: 2,
-  PORT: 3,
-  FRAGMENTATION_NEEDED: 4,
-  SOURCE_ROUTE_FAILED: 5,
-  ADMINISTRATIVELY: 13,
+  CODE_NET_UNREACHABLE: 0,
+  CODE_HOST_UNREACHABLE: 1,
+  CODE_PROTOCOL_UNREACHABLE: 2,
+  CODE_PORT_UNREACHABLE: 3,
+  CODE_FRAGMENTATION_NEEDED: 4,
+  CODE_SOURCE_ROUTE_FAILED: 5,
 } as const;
 
 /** Where the fields of an ICMP error lie. REST is unused, a gateway, a pointer or, in its low half, the next-hop MTU (RFC 1191 §4). */
@@ -81,7 +76,7 @@ export function writeIcmpError(
   innerLength: number,
 ): number {
   const quoteMax = ICMP_ERROR_BYTES_MAX - IPV4.HEADER_BYTES - ICMP_HEADER.BYTES;
-  const quote = innerLength < quoteMax ? innerLength : quoteMax;
+  const quote = Math.min(innerLength, quoteMax);
   const quoteAt = outAt + ICMP_HEADER.BYTES;
   // A loop, because `out` and `bytes` may be two arrays, and set(subarray()) would allocate. Errors are rate-limited: not hot.
   for (let i = 0; i < quote; i++) out[quoteAt + i] = bytes[at + i]!;

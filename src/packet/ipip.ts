@@ -10,7 +10,7 @@ export const ENCAPSULATION_BYTES = 20;
  * long. Nothing else is read or written: the inner packet stays where it is, and its options are not copied. RFC 2003 §3.1.
  *
  * Requires 20 bytes of headroom, and that the caller has checked `innerLength + 20 <= 65535`. `source` and `destination` are host
- * order, `tos` comes from outerTos, `flags` is IPV4.DF or 0. With DF set any `id` will do; otherwise it must be unique for (source,
+ * order, u32 or i32, `tos` comes from outerTos, `flags` is IPV4.DF or 0. With DF set any `id` will do; otherwise it must be unique for (source,
  * destination, protocol 4) within a packet's lifetime: RFC 6864 §4.
  */
 export function encapsulate(

@@ -96,12 +96,12 @@ export function checkOuter(bytes: Uint8Array, at: number, available: number): nu
 /** Bytes behind a checked outer header that both exist and belong to the packet: what checkInner may look at. */
 export function outerPayload(bytes: Uint8Array, at: number, available: number): number {
   const total = totalLength(bytes, at);
-  return (total < available ? total : available) - headerBytes(bytes, at);
+  return Math.min(total, available) - headerBytes(bytes, at);
 }
 
 /**
  * True for a source that no single host owns: 0/8 ("this network"), 127/8, multicast 224/4, and 240/4 with the limited broadcast.
- * `address` in host order. RFC 1812 §5.3.7, RFC 1122 §3.2.1.3.
+ * `address` in host order, u32 or i32. RFC 1812 §5.3.7, RFC 1122 §3.2.1.3.
  */
 export function isMartianSource(address: number): boolean {
   const network = address >>> 24;
@@ -111,7 +111,7 @@ export function isMartianSource(address: number): boolean {
 /**
  * True for a destination that must not leave or enter through a tunnel: 0/8, 127/8, multicast, 240/4 with the limited broadcast.
  * Multicast is refused because nothing here keeps group membership, 240/4 because the answer would have a martian source.
- * `address` in host order. RFC 1812 §5.3.7.
+ * `address` in host order, u32 or i32. RFC 1812 §5.3.7.
  */
 export function isMartianDestination(address: number): boolean {
   return isMartianSource(address);
