@@ -1,7 +1,8 @@
 /**
  * The native addon's surface: system calls on memory that TypeScript owns, and nothing else. Every function that can fail in the
- * kernel returns the negated errno; wrong argument types or ranges throw a TypeError. No function blocks except `poll`.
- * Columns are as in batch.ts; `from`/`to`/`capacity` index them.
+ * kernel returns the negated errno, EINTR is retried, and "nothing waits" or "no room now" (EAGAIN, ENOBUFS) is 0. Wrong argument
+ * types or ranges throw a TypeError with `code` ERR_INVALID_ARG_TYPE or ERR_OUT_OF_RANGE before any system call. No function blocks
+ * except `poll`. Columns are as in batch.ts; `from`/`to`/`capacity` index them, at most CALL_PACKETS_MAX packets a call.
  */
 export interface Native {
   /** Attaches to (or makes) TUN device `name`, IFF_NO_PI, non-blocking, close-on-exec. Returns a file descriptor: one queue. */
@@ -10,7 +11,10 @@ export interface Native {
   tunPersist(fd: number, persist: boolean): number;
   /** TUNSETOFFLOAD with `features` (TUN_F_*); needs TUN_FLAG.VNET_HEADER. */
   tunOffload(fd: number, features: number): number;
-  /** Reads until the queue is empty or `capacity` packets are in. Slots hold `roomBytes`. */
+  /**
+   * Reads until the queue is empty or `capacity` packets are in. Slots hold `roomBytes` from `at[i]`. The `headerBytes` of a vnet
+   * header (0 without) go right before `at[i]`.
+   */
   tunReceive(
     fd: number,
     bytes: Uint8Array,
@@ -18,7 +22,9 @@ export interface Native {
     length: Int32Array,
     capacity: number,
     roomBytes: number,
+    headerBytes: number,
   ): number;
+  /** Writes until the device takes no more; stops at the first refused packet. `headerBytes` before `at[i]` are written too. */
   tunSend(
     fd: number,
     bytes: Uint8Array,
@@ -26,14 +32,15 @@ export interface Native {
     length: Int32Array,
     from: number,
     to: number,
+    headerBytes: number,
   ): number;
 
   /**
    * Raw IPv4 socket of `protocol`, non-blocking, close-on-exec, IP_HDRINCL, IP_MTU_DISCOVER = IP_PMTUDISC_PROBE (our own path MTU
-   * state decides, not the kernel's), buffers as asked (SO_*BUFFORCE where permitted, else SO_*BUF).
+   * state decides, not the kernel's), buffers as asked (SO_*BUFFORCE where permitted, else SO_*BUF; 0 is the system's default).
    */
   rawOpen(protocol: number, receiveBufferBytes: number, sendBufferBytes: number): number;
-  /** Receives only what is addressed to `address` (host order). */
+  /** Receives only what is addressed to `address` (host order); 0 is every address again. */
   rawBind(fd: number, address: number): number;
   /** Attaches a classic BPF program: pairs of u32, (code | jt << 16 | jf << 24) then k. Replaces the earlier one atomically. */
   rawFilter(fd: number, program: Uint32Array): number;
@@ -54,30 +61,48 @@ export interface Native {
     from: number,
     to: number,
   ): number;
-  /** Packets the kernel dropped because this socket's receive buffer was full, since the last call (SO_MEMINFO / SO_RXQ_OVFL). */
+  /** Packets the kernel dropped because this socket's receive buffer was full, since it was opened: a u32 that wraps (SO_MEMINFO). */
   rawOverflow(fd: number): number;
 
   /** An eventfd: `wakeSignal` from any thread makes it readable until `wakeDrain`. */
   wakeOpen(): number;
   wakeSignal(fd: number): number;
   wakeDrain(fd: number): number;
-  /** poll(2) for reading on `fds[0..count)`. Returns a bit mask of the readable ones (also set on error or hang-up). EINTR gives 0. */
+  /**
+   * poll(2) for reading on `fds[0..count)`, at most POLL_MAX; negative ones are passed over. Returns a bit mask of the readable ones
+   * (also set on error or hang-up). EINTR gives 0. A `timeoutMs` of -1 waits for ever.
+   */
   poll(fds: Int32Array, count: number, timeoutMs: number): number;
-  /** Calls `ready` on this thread's event loop whenever `fd` is readable, until `unwatch`. Level-triggered. Keeps the loop alive. */
+  /**
+   * Calls `ready` on this thread's event loop whenever `fd` is readable, until `unwatch`. Level-triggered. Keeps the loop alive.
+   * Throws an Error with `code` (EEXIST: watched already; EPERM: a file that cannot be polled): its result is no number.
+   */
   watch(fd: number, ready: () => void): object;
+  /** Before `fd` is closed. Idempotent. */
   unwatch(watcher: object): void;
 
   /** A NETLINK_ROUTE socket, non-blocking, joined to the RTMGRP_* bits of `groups`. */
   netlinkOpen(groups: number, receiveBufferBytes: number): number;
+  /** Sends `message[0..length)`, one or more netlink messages. Here EAGAIN is an error: nothing was taken. */
   netlinkSend(fd: number, message: Uint8Array, length: number): number;
-  /** One datagram into `message`; returns its length, 0 when none waits. */
+  /**
+   * One datagram of the kernel into `message`; returns its length, 0 when none waits. -EMSGSIZE: it did not fit and is lost.
+   * -ENOBUFS: the socket's buffer overflowed, so notices were lost.
+   */
   netlinkReceive(fd: number, message: Uint8Array): number;
 
-  /** One datagram to the unix socket at `path` (a leading @ means the abstract namespace): systemd's readiness protocol. */
+  /** One datagram of at most 4,095 bytes to the unix socket at `path` (a leading @ means the abstract namespace): systemd's readiness protocol. */
   unixDatagram(path: string, text: string): number;
+  /** Once, by the owner. Never retried on EINTR: the number may already be another's. */
   close(fd: number): number;
   /** Index of a network device, or -ENODEV. */
   deviceIndex(name: string): number;
 }
 
 export const TUN_FLAG = { MULTI_QUEUE: 1, VNET_HEADER: 2 } as const;
+
+/** Most packets that one call receives or sends: the addon keeps their iovecs on the stack. */
+export const CALL_PACKETS_MAX = 256;
+
+/** Most descriptors that one `poll` takes: the result is a non-negative 32-bit mask. */
+export const POLL_MAX = 31;

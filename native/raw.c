@@ -1,0 +1,156 @@
+#define _GNU_SOURCE
+#include "raw.h"
+
+#include "packets.h"
+#include "system.h"
+
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum {
+  /* The kernel takes 4,096 instructions; ours have about 40. The limit keeps the converted program on the stack. */
+  FILTER_INSTRUCTIONS_MAX = 512,
+  BUFFER_BYTES_MAX = 1 << 30,
+};
+
+static int open_raw(int protocol, int receive_buffer, int send_buffer) {
+  int fd = socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+  if (fd < 0) return -errno;
+  int on = 1;
+  if (setsockopt(fd, IPPROTO_IP, IP_HDRINCL, &on, sizeof on) != 0) return close_and_fail(fd, errno);
+  int discover = IP_PMTUDISC_PROBE;
+  if (setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover, sizeof discover) != 0) return close_and_fail(fd, errno);
+  int result = set_receive_buffer(fd, receive_buffer);
+  if (result == 0) result = set_send_buffer(fd, send_buffer);
+  return result == 0 ? fd : close_and_fail(fd, -result);
+}
+
+napi_value raw_open(napi_env env, napi_callback_info info) {
+  napi_value values[ARGUMENTS_MAX];
+  int protocol;
+  int receive_buffer;
+  int send_buffer;
+  if (!take_arguments(env, info, 3, values)) return NULL;
+  /* 0 is no protocol, and IPPROTO_RAW (255) would make a socket that receives nothing. */
+  if (!take_int(env, values[0], "protocol", 1, 254, &protocol)) return NULL;
+  if (!take_int(env, values[1], "receiveBufferBytes", 0, BUFFER_BYTES_MAX, &receive_buffer)) return NULL;
+  if (!take_int(env, values[2], "sendBufferBytes", 0, BUFFER_BYTES_MAX, &send_buffer)) return NULL;
+  return give_number(env, open_raw(protocol, receive_buffer, send_buffer));
+}
+
+napi_value raw_bind(napi_env env, napi_callback_info info) {
+  napi_value values[ARGUMENTS_MAX];
+  int fd;
+  int64_t address;
+  if (!take_arguments(env, info, 2, values)) return NULL;
+  if (!take_descriptor(env, values[0], &fd)) return NULL;
+  if (!take_integer(env, values[1], "address", 0, UINT32_MAX, &address)) return NULL;
+  struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl((uint32_t)address)};
+  return give_number(env, bind(fd, (const struct sockaddr *)&name, sizeof name) == 0 ? 0 : -errno);
+}
+
+napi_value raw_filter(napi_env env, napi_callback_info info) {
+  napi_value values[ARGUMENTS_MAX];
+  int fd;
+  struct column program;
+  if (!take_arguments(env, info, 2, values)) return NULL;
+  if (!take_descriptor(env, values[0], &fd)) return NULL;
+  if (!take_uint32_column(env, values[1], "program", &program)) return NULL;
+  if (program.count == 0 || program.count % 2 != 0 || program.count / 2 > FILTER_INSTRUCTIONS_MAX) {
+    (void)refuse_range(env, "program", "1 to 512 pairs of numbers");
+    return NULL;
+  }
+  struct sock_filter instructions[FILTER_INSTRUCTIONS_MAX];
+  size_t count = program.count / 2;
+  for (size_t i = 0; i < count; i++) {
+    uint32_t head = cell_u32(&program, 2 * i);
+    instructions[i].code = (uint16_t)(head & 0xffff);
+    instructions[i].jt = (uint8_t)(head >> 16);
+    instructions[i].jf = (uint8_t)(head >> 24);
+    instructions[i].k = cell_u32(&program, 2 * i + 1);
+  }
+  struct sock_fprog whole = {.len = (unsigned short)count, .filter = instructions};
+  int result = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &whole, sizeof whole);
+  return give_number(env, result == 0 ? 0 : -errno);
+}
+
+static int64_t receive_batch(int fd, struct room *room) {
+  struct mmsghdr messages[PACKETS_MAX];
+  memset(messages, 0, room->count * sizeof messages[0]);
+  for (size_t i = 0; i < room->count; i++) {
+    messages[i].msg_hdr.msg_iov = &room->iovecs[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+  }
+  int received;
+  do {
+    received = recvmmsg(fd, messages, (unsigned)room->count, MSG_DONTWAIT, NULL);
+  } while (received < 0 && errno == EINTR);
+  if (received < 0) return is_full_or_empty(errno) ? 0 : -errno;
+  for (int i = 0; i < received; i++) room->length[i] = (int32_t)messages[i].msg_len;
+  return received;
+}
+
+napi_value raw_receive(napi_env env, napi_callback_info info) {
+  napi_value values[ARGUMENTS_MAX];
+  int fd;
+  struct room room;
+  if (!take_arguments(env, info, 6, values)) return NULL;
+  if (!take_descriptor(env, values[0], &fd)) return NULL;
+  if (!take_room(env, values + 1, 0, &room)) return NULL;
+  return give_number(env, room.count == 0 ? 0 : receive_batch(fd, &room));
+}
+
+/* sendmmsg stops at the first refused message and gives its errno only when that is the first of the call, as we promise. */
+static int64_t send_batch(int fd, struct cargo *cargo, const struct column *address) {
+  struct mmsghdr messages[PACKETS_MAX];
+  struct sockaddr_in names[PACKETS_MAX];
+  memset(messages, 0, cargo->count * sizeof messages[0]);
+  memset(names, 0, cargo->count * sizeof names[0]);
+  for (size_t j = 0; j < cargo->count; j++) {
+    names[j].sin_family = AF_INET;
+    names[j].sin_addr.s_addr = htonl(cell_u32(address, cargo->from + j));
+    messages[j].msg_hdr.msg_name = &names[j];
+    messages[j].msg_hdr.msg_namelen = sizeof names[j];
+    messages[j].msg_hdr.msg_iov = &cargo->iovecs[j];
+    messages[j].msg_hdr.msg_iovlen = 1;
+  }
+  int sent;
+  do {
+    sent = sendmmsg(fd, messages, (unsigned)cargo->count, MSG_DONTWAIT);
+  } while (sent < 0 && errno == EINTR);
+  if (sent < 0) return is_full_or_empty(errno) ? 0 : -errno;
+  return sent;
+}
+
+napi_value raw_send(napi_env env, napi_callback_info info) {
+  napi_value values[ARGUMENTS_MAX];
+  int fd;
+  struct column address;
+  struct cargo cargo;
+  if (!take_arguments(env, info, 7, values)) return NULL;
+  if (!take_descriptor(env, values[0], &fd)) return NULL;
+  if (!take_uint32_column(env, values[4], "address", &address)) return NULL;
+  if (!take_cargo(env, values + 1, values[5], values[6], 0, &cargo)) return NULL;
+  if (cargo.from + cargo.count > address.count) {
+    (void)refuse_range(env, "address", "at least \"to\" long");
+    return NULL;
+  }
+  return give_number(env, cargo.count == 0 ? 0 : send_batch(fd, &cargo, &address));
+}
+
+napi_value raw_overflow(napi_env env, napi_callback_info info) {
+  napi_value values[ARGUMENTS_MAX];
+  int fd;
+  if (!take_arguments(env, info, 1, values)) return NULL;
+  if (!take_descriptor(env, values[0], &fd)) return NULL;
+  /* SO_MEMINFO (4.12) rather than SO_RXQ_OVFL: no control message on each received packet. */
+  uint32_t memory[SK_MEMINFO_VARS];
+  memset(memory, 0, sizeof memory);
+  socklen_t size = sizeof memory;
+  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0) return give_number(env, -errno);
+  return give_number(env, memory[SK_MEMINFO_DROPS]);
+}

@@ -1,0 +1,14 @@
+/* Raw IPv4 sockets. */
+#ifndef ISTHMUS_RAW_H
+#define ISTHMUS_RAW_H
+
+#include <node_api.h>
+
+napi_value raw_open(napi_env env, napi_callback_info info);
+napi_value raw_bind(napi_env env, napi_callback_info info);
+napi_value raw_filter(napi_env env, napi_callback_info info);
+napi_value raw_receive(napi_env env, napi_callback_info info);
+napi_value raw_send(napi_env env, napi_callback_info info);
+napi_value raw_overflow(napi_env env, napi_callback_info info);
+
+#endif
