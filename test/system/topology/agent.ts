@@ -1,0 +1,75 @@
+import { PingSeries } from './agent/ping.ts';
+import { Capture, SizeExpectation, sendPackets, sendSizes } from './agent/raw-packets.ts';
+import { tcpSend, tcpSink } from './agent/tcp-stream.ts';
+import { UdpFlow, udpEcho } from './agent/udp-flow.ts';
+import type { AgentCommands, PingRequest, UdpFlowRequest } from './agent-commands.ts';
+
+/** The program that Agent (agent-client.ts) starts in a machine: takes commands over the IPC channel, ends with it. */
+type Handlers = {
+  [C in keyof AgentCommands]: (request: AgentCommands[C]['request']) => Promise<AgentCommands[C]['answer']>;
+};
+
+const captures = new Map<number, Capture>();
+let pinging: PingSeries | undefined;
+let flowing: UdpFlow | undefined;
+
+const handlers: Handlers = {
+  async ping(request: PingRequest) {
+    pinging = new PingSeries(request);
+    return pinging.run();
+  },
+  async pingProgress() {
+    return { sent: pinging?.sent ?? 0, received: pinging?.received ?? 0 };
+  },
+  async stop() {
+    pinging?.stop();
+    flowing?.stop();
+    return null;
+  },
+  async udpEcho({ port }) {
+    await udpEcho(port);
+    return null;
+  },
+  async udpFlow(request: UdpFlowRequest) {
+    flowing = new UdpFlow(request);
+    return flowing.run();
+  },
+  async tcpSink({ port }) {
+    await tcpSink(port);
+    return null;
+  },
+  tcpSend,
+  sendPackets,
+  async capture({ protocol }) {
+    captures.get(protocol)?.take();
+    captures.set(protocol, new Capture(protocol));
+    return null;
+  },
+  async takePackets({ protocol }) {
+    const packets = captures.get(protocol)?.take();
+    captures.delete(protocol);
+    if (packets === undefined) throw new Error(`no capture of protocol ${protocol} runs`);
+    return packets;
+  },
+  sendSizes,
+  async begun() {
+    return null;
+  },
+  expectSizes(request) {
+    return new SizeExpectation(request).run();
+  },
+};
+
+async function answer(id: number, command: keyof AgentCommands, request: never): Promise<void> {
+  try {
+    process.send!({ id, answer: await handlers[command](request) });
+  } catch (error) {
+    process.send!({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+  }
+}
+
+process.on('message', (message: { id: number; command: keyof AgentCommands; request: never }) => {
+  void answer(message.id, message.command, message.request);
+});
+process.on('disconnect', () => process.exit(0));
+process.send!({ id: 0, answer: null });
