@@ -18,8 +18,11 @@ export interface Claim {
 
 /** What a source says. The same words for every source; the table alone reconciles. */
 export type ClaimUpdate =
-  /** The whole truth of this source; also ends staleness. */
-  | { readonly kind: 'replace'; readonly claims: readonly Claim[] }
+  /**
+   * The whole truth of this source; also ends staleness. With `stale`, parts of it are the last that could be understood (one broken file
+   * among many): the source is stale for that reason, but does not expire, because it is not away.
+   */
+  | { readonly kind: 'replace'; readonly claims: readonly Claim[]; readonly stale?: string }
   /** Added or changed claims, by id; also ends staleness. */
   | { readonly kind: 'upsert'; readonly claims: readonly Claim[] }
   | { readonly kind: 'remove'; readonly ids: readonly string[] }

@@ -44,7 +44,22 @@ export interface Refusal {
   readonly detail: string;
 }
 
-/** A prefix of one cluster inside a shorter prefix of another. Allowed, shown. */
+/** A CIDR that two clusters claim. */
+export interface Conflict {
+  readonly cidr: Cidr;
+  /** Was there first and keeps it. */
+  readonly cluster: string;
+  /** Has to wait. */
+  readonly claimedBy: string;
+  /** `source/id` of each claim of `claimedBy`. */
+  readonly origins: readonly string[];
+  readonly detail: string;
+}
+
+/**
+ * A prefix of one cluster inside a shorter prefix of another. Allowed, shown. `within` is the next shorter prefix that has a route: where
+ * that is of the same cluster, the longer prefix changes nothing and is no shadow, whatever lies further out.
+ */
 export interface Shadow {
   readonly cidr: Cidr;
   readonly cluster: string;

@@ -1,0 +1,129 @@
+import type { Cidr } from '../base/address.ts';
+import type { Claim, Gateway } from './claim.ts';
+import type { RefusalReason } from './route.ts';
+
+/** Why a claim makes no route, without the claim itself. */
+export interface Refused {
+  readonly reason: RefusalReason;
+  readonly detail: string;
+}
+
+/** What a claim must know of its source. */
+export interface ClaimOwner {
+  readonly name: string;
+  readonly priority: number;
+  /** Not fresh: away, or not heard of since the restart. */
+  readonly quiet: boolean;
+  /** Count of its refused claims; kept by the reconciler. */
+  refused: number;
+}
+
+/**
+ * A claim as a source last made it. Never changed: a changed claim is a new one, so that lists may drop what was replaced whenever it
+ * suits them, by `stake` alone.
+ */
+export class StoredClaim {
+  readonly owner: ClaimOwner;
+  /** Gateways sorted by address, each once. */
+  readonly claim: Claim;
+  /** Where it competes; undefined while it is refused out of hand or its source has expired. */
+  stake: Stake | undefined = undefined;
+  refusal: Refused | undefined = undefined;
+  /** Number of the `replace` that last repeated it. */
+  generation: number;
+
+  constructor(owner: ClaimOwner, claim: Claim, generation: number) {
+    this.owner = owner;
+    this.claim = claim;
+    this.generation = generation;
+  }
+}
+
+/** All the claims of one cluster on one CIDR: together they compete with other clusters, and keep their place while one of them is left. */
+export class Stake {
+  readonly entry: Entry;
+  readonly cluster: string;
+  /** When it came, as a sequence number: who was there first. */
+  readonly seq: number;
+  /** When it last became able to make a route. NEVER while nothing of it can: who is refused loses the place in the queue. */
+  rank: number;
+  /** Wall clock of its first route; NaN before. */
+  sinceMs = Number.NaN;
+  /** May hold claims that have left; `prune` drops them. */
+  claims: StoredClaim[] = [];
+
+  constructor(entry: Entry, cluster: string, seq: number) {
+    this.entry = entry;
+    this.cluster = cluster;
+    this.seq = seq;
+    this.rank = seq;
+  }
+
+  /** Drops the claims that left. False when none is left. */
+  prune(): boolean {
+    if (this.claims.some((stored) => stored.stake !== this)) {
+      this.claims = this.claims.filter((stored) => stored.stake === this);
+    }
+    return this.claims.length > 0;
+  }
+}
+
+export const NEVER = Number.POSITIVE_INFINITY;
+
+/** What is in force on a CIDR. Lean, because there is one for each route: what people read is made from it on demand. */
+export interface InForce {
+  readonly stake: Stake;
+  readonly gateways: readonly Gateway[];
+  readonly contributors: readonly StoredClaim[];
+}
+
+const NOBODY: readonly Stake[] = [];
+
+/** One CIDR with everything that is claimed about it. */
+export class Entry {
+  readonly cidr: Cidr;
+  stakes: Stake[] = [];
+  /** Smallest `seq` of its stakes as of the last commit: since when the CIDR is claimed at all. */
+  since = NEVER;
+  inForce: InForce | undefined = undefined;
+  /** Stakes that could make a route and may not, because another cluster was there first. */
+  losers: readonly Stake[] = NOBODY;
+
+  constructor(cidr: Cidr) {
+    this.cidr = cidr;
+  }
+
+  stake(cluster: string): Stake | undefined {
+    for (const stake of this.stakes) if (stake.cluster === cluster) return stake;
+    return undefined;
+  }
+}
+
+/** Sorted by address, each address once with its largest weight. Returns the same array where it is in order already. */
+export function normalGateways(gateways: readonly Gateway[]): readonly Gateway[] {
+  let inOrder = true;
+  for (let i = 1; i < gateways.length; i++) {
+    if ((gateways[i - 1] as Gateway).address >= (gateways[i] as Gateway).address) inOrder = false;
+  }
+  return inOrder ? gateways : mergeGateways(gateways);
+}
+
+export function mergeGateways(gateways: Iterable<Gateway>): readonly Gateway[] {
+  const best = new Map<number, Gateway>();
+  for (const gateway of gateways) {
+    const known = best.get(gateway.address);
+    if (known === undefined || known.weight < gateway.weight) best.set(gateway.address, gateway);
+  }
+  return [...best.values()].sort((a, b) => a.address - b.address);
+}
+
+export function sameGateways(a: readonly Gateway[], b: readonly Gateway[]): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    const left = a[i] as Gateway;
+    const right = b[i] as Gateway;
+    if (left.address !== right.address || left.weight !== right.weight) return false;
+  }
+  return true;
+}

@@ -1,0 +1,125 @@
+import { type Address, type Cidr, prefixMask } from '../base/address.ts';
+import { assert } from '../base/assert.ts';
+import type { Entry } from './entry.ts';
+
+export interface KnownGateway {
+  readonly address: Address;
+  /** Sequence number at which a claim first named it. */
+  readonly since: number;
+  /** How many claims name it. */
+  claims: number;
+  /** An older CIDR that swallows it: claims that rely on it are refused. */
+  inside: Entry | undefined;
+}
+
+/**
+ * The underlay addresses that claims name as gateways, and which of them lie in a CIDR. The sorted array is brought up to date once a
+ * commit, by a merge: inserting each address where it belongs would take quadratic time for a large `replace`.
+ */
+export class KnownGateways {
+  readonly #byAddress = new Map<Address, KnownGateway>();
+  /** All that stood at the last `flush`, ascending. */
+  #sorted: Uint32Array = new Uint32Array(0);
+  /** Named for the first time, or by nobody any more, since the last `flush`. */
+  readonly #doubtful = new Set<Address>();
+  #swallowed = 0;
+
+  get(address: Address): KnownGateway | undefined {
+    return this.#byAddress.get(address);
+  }
+
+  /** Whether any gateway lies inside an older CIDR: the rare case that spares all others the look. */
+  get anySwallowed(): boolean {
+    return this.#swallowed > 0;
+  }
+
+  entries(): Iterable<KnownGateway> {
+    return this.#byAddress.values();
+  }
+
+  name(address: Address, seq: number): void {
+    const known = this.#byAddress.get(address);
+    if (known !== undefined) {
+      known.claims++;
+      return;
+    }
+    this.#byAddress.set(address, { address, since: seq, claims: 1, inside: undefined });
+    this.#doubtful.add(address);
+  }
+
+  forget(address: Address): void {
+    const known = this.#byAddress.get(address);
+    assert(known !== undefined && known.claims > 0, 'a claim forgets only gateways that it named');
+    if (--known.claims === 0) this.#doubtful.add(address);
+  }
+
+  setInside(known: KnownGateway, inside: Entry | undefined): void {
+    if (known.inside === undefined && inside !== undefined) this.#swallowed++;
+    if (known.inside !== undefined && inside === undefined) this.#swallowed--;
+    known.inside = inside;
+  }
+
+  /** Settles what was named and forgotten since the last call. `range` answers for the new state afterwards. */
+  flush(): { appeared: KnownGateway[]; gone: Address[] } {
+    const appeared: KnownGateway[] = [];
+    const gone: Address[] = [];
+    if (this.#doubtful.size === 0) return { appeared, gone };
+    for (const address of this.#doubtful) {
+      const known = this.#byAddress.get(address);
+      assert(known !== undefined, 'a doubtful gateway is still in the map');
+      const stood = this.#holds(address);
+      if (known.claims > 0 && !stood) appeared.push(known);
+      if (known.claims > 0) continue;
+      this.setInside(known, undefined);
+      this.#byAddress.delete(address);
+      if (stood) gone.push(address);
+    }
+    this.#doubtful.clear();
+    if (appeared.length + gone.length > 0) this.#sorted = this.#merged(appeared, gone);
+    return { appeared, gone };
+  }
+
+  /** The gateways inside a CIDR, as of the last `flush`. */
+  range(cidr: Cidr): KnownGateway[] {
+    const found: KnownGateway[] = [];
+    const last = (cidr.address | ~prefixMask(cidr.prefixLength)) >>> 0;
+    for (let i = this.#firstFrom(cidr.address); i < this.#sorted.length; i++) {
+      const address = this.#sorted[i] as number;
+      if (address > last) break;
+      found.push(this.#byAddress.get(address) as KnownGateway);
+    }
+    return found;
+  }
+
+  #merged(appeared: readonly KnownGateway[], gone: readonly Address[]): Uint32Array {
+    const left = new Set(gone);
+    const added = Uint32Array.from(appeared, (known) => known.address).sort();
+    const merged = new Uint32Array(this.#sorted.length + added.length - left.size);
+    let from = 0;
+    let at = 0;
+    for (const address of this.#sorted) {
+      if (left.has(address)) continue;
+      while (from < added.length && (added[from] as number) < address) merged[at++] = added[from++] as number;
+      merged[at++] = address;
+    }
+    while (from < added.length) merged[at++] = added[from++] as number;
+    assert(at === merged.length, 'the sorted gateways are those that stood, less the gone, plus the new');
+    return merged;
+  }
+
+  #holds(address: Address): boolean {
+    return this.#sorted[this.#firstFrom(address)] === address;
+  }
+
+  /** Index of the first sorted address that is not below `address`. */
+  #firstFrom(address: Address): number {
+    let low = 0;
+    let high = this.#sorted.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#sorted[middle] as number) < address) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

@@ -1,0 +1,57 @@
+import { type Address, type Cidr, cidrKey, prefixMask } from '../base/address.ts';
+
+/**
+ * Values by CIDR, with the question "which of these CIDRs hold this address". One hash map and a count for each of the 33 prefix
+ * lengths: a real table uses a handful of lengths, so a question costs that many hash look-ups, and a change costs one. A trie would
+ * answer in fewer steps but takes several objects for each prefix.
+ */
+export class PrefixMap<T> {
+  readonly #values = new Map<number, T>();
+  readonly #countByLength: number[] = new Array<number>(33).fill(0);
+
+  get size(): number {
+    return this.#values.size;
+  }
+
+  get(cidr: Cidr): T | undefined {
+    return this.#values.get(cidrKey(cidr));
+  }
+
+  set(cidr: Cidr, value: T): void {
+    const before = this.#values.size;
+    this.#values.set(cidrKey(cidr), value);
+    if (this.#values.size > before) this.#count(cidr.prefixLength, 1);
+  }
+
+  delete(cidr: Cidr): void {
+    if (this.#values.delete(cidrKey(cidr))) this.#count(cidr.prefixLength, -1);
+  }
+
+  values(): IterableIterator<T> {
+    return this.#values.values();
+  }
+
+  /** The value of the longest CIDR that holds `address`, is at most `longest` bits long and is accepted by `wanted`. */
+  longest(address: Address, longest: number, wanted?: (value: T) => boolean): T | undefined {
+    for (let length = longest; length >= 0; length--) {
+      if (this.#countByLength[length] === 0) continue;
+      const value = this.#values.get(((address & prefixMask(length)) >>> 0) * 64 + length);
+      if (value !== undefined && (wanted === undefined || wanted(value))) return value;
+    }
+    return undefined;
+  }
+
+  /** The values of all the CIDRs that hold `address`, longest first. */
+  holding(address: Address): T[] {
+    const found: T[] = [];
+    this.longest(address, 32, (value) => {
+      found.push(value);
+      return false;
+    });
+    return found;
+  }
+
+  #count(length: number, by: number): void {
+    this.#countByLength[length] = (this.#countByLength[length] ?? 0) + by;
+  }
+}

@@ -1,0 +1,131 @@
+import {
+  type Address,
+  type Cidr,
+  cidrContains,
+  cidrHolds,
+  cidrOverlaps,
+  formatAddress,
+  formatCidr,
+  parseCidr,
+} from '../base/address.ts';
+import type { Claim } from './claim.ts';
+import type { Refused } from './entry.ts';
+import { PrefixMap } from './prefix-map.ts';
+
+/** What the table must know of the gateway it runs in. */
+export interface TableSettings {
+  /** Our own name. */
+  readonly cluster: string;
+  /** Our own CIDRs. */
+  readonly local: readonly Cidr[];
+  /** Every address of this host: none of them can be the gateway of another cluster. */
+  readonly ownAddresses: readonly Address[];
+  /** The outer source of our packets; null while it is not known. */
+  readonly underlay: Address | null;
+}
+
+/** No remote cluster has fewer than 2^24 addresses less one to spare: what is shorter is a default route in pieces (0.0.0.0/1, 128.0.0.0/1). */
+export const PREFIX_LENGTH_MIN = 8;
+
+const block = (text: string, what: string) => ({ cidr: parseCidr(text), what });
+
+/** RFC 1812 §5.3.7 and RFC 6890. Link-local holds the metadata services of the clouds. */
+const MARTIANS = [
+  block('0.0.0.0/8', 'this network'),
+  block('127.0.0.0/8', 'loopback'),
+  block('169.254.0.0/16', 'link-local'),
+  block('224.0.0.0/4', 'multicast'),
+  block('240.0.0.0/4', 'reserved'),
+];
+
+/** A gateway on a link-local underlay is unusual but works (cloud VPN attachments use such links); the other blocks never do. */
+const NO_GATEWAYS_IN = MARTIANS.filter(({ what }) => what !== 'link-local');
+
+/** Judges a claim by itself, without looking at any other. */
+export class Judge {
+  readonly settings: TableSettings;
+  readonly #local = new PrefixMap<Cidr>();
+  readonly #own: ReadonlySet<Address>;
+  readonly #gatewaysMax: number;
+
+  constructor(settings: TableSettings, gatewaysMax: number) {
+    this.settings = settings;
+    for (const cidr of settings.local) this.#local.set(cidr, cidr);
+    this.#own = new Set(settings.ownAddresses);
+    this.#gatewaysMax = gatewaysMax;
+  }
+
+  refuse(claim: Claim): Refused | undefined {
+    return this.#refuseCidr(claim.cidr, claim.cluster) ?? this.#refuseGateways(claim);
+  }
+
+  #refuseCidr(cidr: Cidr, cluster: string): Refused | undefined {
+    if (cluster === this.settings.cluster) {
+      return { reason: 'own-cluster', detail: `${cluster} is our own cluster` };
+    }
+    if (cidr.prefixLength === 0) {
+      return { reason: 'default-route', detail: 'a default route would swallow all traffic of this host' };
+    }
+    const martian = MARTIANS.find((entry) => cidrContains(entry.cidr, cidr));
+    if (martian !== undefined) return isMartian(cidr, martian);
+    if (cidr.prefixLength < PREFIX_LENGTH_MIN) {
+      return {
+        reason: 'too-short',
+        detail: `${formatCidr(cidr)} is shorter than /${PREFIX_LENGTH_MIN}; claim the networks in it one by one`,
+      };
+    }
+    const held = MARTIANS.find((entry) => cidrOverlaps(entry.cidr, cidr));
+    if (held !== undefined) return isMartian(cidr, held);
+    const local = this.#local.longest(cidr.address, cidr.prefixLength);
+    if (local === undefined) return undefined;
+    return {
+      reason: 'inside-local',
+      detail: `${formatCidr(cidr)} is inside ${formatCidr(local)}, which is local`,
+    };
+  }
+
+  #refuseGateways({ cidr, gateways }: Claim): Refused | undefined {
+    if (gateways.length === 0)
+      return { reason: 'no-gateways', detail: 'no gateway is known that reaches it' };
+    if (gateways.length > this.#gatewaysMax) {
+      return {
+        reason: 'limit',
+        detail: `${gateways.length} gateways; a route has at most ${this.#gatewaysMax}`,
+      };
+    }
+    for (const { address } of gateways) {
+      if (this.#own.has(address)) {
+        return {
+          reason: 'own-gateway',
+          detail: `gateway ${formatAddress(address)} is an address of this host`,
+        };
+      }
+      const martian = NO_GATEWAYS_IN.find((entry) => cidrHolds(entry.cidr, address));
+      if (martian !== undefined) {
+        return {
+          reason: 'martian',
+          detail: `gateway ${formatAddress(address)} is in ${formatCidr(martian.cidr)} (${martian.what})`,
+        };
+      }
+      if (cidrHolds(cidr, address)) {
+        return {
+          reason: 'gateway-inside',
+          detail: `${formatCidr(cidr)} holds its own gateway ${formatAddress(address)}: the tunnel would swallow itself`,
+        };
+      }
+    }
+    const { underlay } = this.settings;
+    if (underlay === null || !cidrHolds(cidr, underlay)) return undefined;
+    return {
+      reason: 'gateway-inside',
+      detail: `${formatCidr(cidr)} holds our own underlay address ${formatAddress(underlay)}`,
+    };
+  }
+}
+
+function isMartian(cidr: Cidr, martian: { cidr: Cidr; what: string }): Refused {
+  return {
+    reason: 'martian',
+    detail: `${formatCidr(cidr)} overlaps ${formatCidr(martian.cidr)} (${martian.what})`,
+  };
+}

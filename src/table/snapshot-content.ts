@@ -1,0 +1,84 @@
+/** What a snapshot holds. Rows, not objects, and gateway lists by index: 100,000 claims take 7 MB instead of 25. */
+export interface SnapshotContent {
+  readonly sequence: number;
+  /** Address and sequence number of each known gateway. */
+  readonly gateways: readonly (readonly [address: number, since: number])[];
+  readonly gatewayLists: readonly (readonly (readonly [address: number, weight: number])[])[];
+  readonly sources: readonly SnapshotSource[];
+}
+
+export interface SnapshotSource {
+  readonly name: string;
+  readonly lastUpdateMs: number | null;
+  /** Null while it was heard of. */
+  readonly silentSinceMs: number | null;
+  readonly claims: readonly SnapshotClaim[];
+}
+
+/** `gateways` is an index into gatewayLists; -1 stands for no place (seq), a lost one (rank), no route yet (sinceMs). */
+export type SnapshotClaim = readonly [
+  id: string,
+  address: number,
+  prefixLength: number,
+  cluster: string,
+  gateways: number,
+  seq: number,
+  rank: number,
+  sinceMs: number,
+];
+
+/**
+ * Checked though the checksum held: an older build with a bug, or a person with a checksum tool, can write anything, and what comes from
+ * here goes to the packet path without passing a watcher's validation.
+ */
+export function isContent(value: unknown): value is SnapshotContent {
+  if (!isRecord(value) || !isCount(value.sequence)) return false;
+  const { gateways, gatewayLists, sources } = value;
+  if (!isListOf(gateways, isPair(isAddress, isCount))) return false;
+  if (!isListOf(gatewayLists, (list) => isListOf(list, isPair(isAddress, isWeight)))) return false;
+  const lists = (gatewayLists as unknown[]).length;
+  return isListOf(sources, (source) => isSource(source, lists));
+}
+
+function isSource(value: unknown, lists: number): boolean {
+  if (!isRecord(value) || typeof value.name !== 'string') return false;
+  const { lastUpdateMs, silentSinceMs, claims } = value;
+  if (lastUpdateMs !== null && !Number.isFinite(lastUpdateMs)) return false;
+  if (silentSinceMs !== null && !Number.isFinite(silentSinceMs)) return false;
+  return isListOf(claims, (claim) => isClaim(claim, lists));
+}
+
+function isClaim(value: unknown, lists: number): boolean {
+  if (!Array.isArray(value) || value.length !== 8) return false;
+  const [id, address, prefixLength, cluster, gateways, ...place] = value as unknown[];
+  if (typeof id !== 'string' || typeof cluster !== 'string') return false;
+  if (!isAddress(address) || !isCount(prefixLength) || prefixLength > 32) return false;
+  // In arithmetic, not with a mask: 2 ** 32 has to be divisible too, for a length of 0.
+  if (address % 2 ** (32 - prefixLength) !== 0) return false;
+  return isCount(gateways) && gateways < lists && place.every(Number.isFinite);
+}
+
+function isPair(first: (value: unknown) => boolean, second: (value: unknown) => boolean) {
+  return (value: unknown) =>
+    Array.isArray(value) && value.length === 2 && first(value[0]) && second(value[1]);
+}
+
+function isListOf(value: unknown, isElement: (element: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.every((element) => isElement(element));
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0;
+}
+
+function isAddress(value: unknown): value is number {
+  return isCount(value) && value <= 0xffff_ffff;
+}
+
+function isWeight(value: unknown): boolean {
+  return isCount(value) && value >= 1;
+}

@@ -1,0 +1,221 @@
+import type { Address, Cidr } from '../base/address.ts';
+import { assert } from '../base/assert.ts';
+import type { ClaimUpdate } from './claim.ts';
+import type { Entry } from './entry.ts';
+import { Intake } from './intake.ts';
+import { Journal, type TableEvent } from './journal.ts';
+import { DEFAULT_LIMITS, type TableLimits } from './limits.ts';
+import { Reconciler } from './reconciler.ts';
+import { Judge, type TableSettings } from './refusal.ts';
+import type { Conflict, Refusal, Route, RouteChanges, Shadow, SourceState } from './route.ts';
+import { shadowsAmong } from './shadows.ts';
+import { contentOf, decodeSnapshot, encodeSnapshot, restoreContent } from './snapshot.ts';
+import { Source, type SourceOptions } from './source.ts';
+
+const NOWHERE: TableSettings = { cluster: '', local: [], ownAddresses: [], underlay: null };
+
+/**
+ * Claims of all sources in, routes out. Pure: time comes with each call, `nowMs` monotonic for deadlines and `wallMs` for what people
+ * read. Every call that changes something takes effect as a whole; `takeChanges` then says what the data plane has to do.
+ */
+export class Table {
+  readonly #limits: TableLimits;
+  readonly #journal = new Journal();
+  readonly #reconciler: Reconciler;
+  readonly #intake: Intake;
+  readonly #sources = new Map<string, Source>();
+  #judge: Judge;
+  #shadows: { version: number; list: readonly Shadow[] } = { version: -1, list: [] };
+
+  constructor(settings: TableSettings = NOWHERE, limits: Partial<TableLimits> = {}) {
+    this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    this.#reconciler = new Reconciler(this.#limits, this.#journal);
+    this.#intake = new Intake(this.#limits, this.#journal, this.#reconciler);
+    this.#judge = new Judge(settings, this.#limits.gatewaysPerRoute);
+  }
+
+  addSource(name: string, options: SourceOptions): void {
+    assert(!this.#sources.has(name), `a source is added once: ${name}`);
+    this.#sources.set(name, new Source(name, options));
+  }
+
+  /** A reload changed how a source is treated. Deadlines that are already running stay. */
+  setSourceOptions(name: string, options: SourceOptions, _nowMs: number, wallMs: number): void {
+    const source = this.#source(name);
+    const priorityChanged = source.options.priority !== options.priority;
+    source.options = options;
+    if (!priorityChanged) return;
+    for (const { stake } of source.claims.values())
+      if (stake !== undefined) this.#reconciler.touch(stake.entry);
+    this.#reconciler.commit(wallMs);
+  }
+
+  /** The operator took the source out of the configuration: its claims go at once. */
+  removeSource(name: string, _nowMs: number, wallMs: number): void {
+    const source = this.#source(name);
+    for (const stored of source.claims.values()) this.#reconciler.detach(stored);
+    this.#sources.delete(name);
+    this.#reconciler.commit(wallMs);
+  }
+
+  apply(name: string, update: ClaimUpdate, nowMs: number, wallMs: number): void {
+    this.#intake.take(this.#source(name), update, this.#judge, nowMs, wallMs);
+    this.#reconciler.commit(wallMs);
+  }
+
+  /** Judges every claim again by new settings. A claim that was refused and no longer is comes as if it were new. */
+  reconfigure(settings: TableSettings, _nowMs: number, wallMs: number): void {
+    this.#judge = new Judge(settings, this.#limits.gatewaysPerRoute);
+    for (const source of this.#sources.values()) {
+      if (source.expired) continue;
+      for (const stored of source.claims.values()) {
+        const refused = this.#judge.refuse(stored.claim);
+        if (refused === undefined && stored.stake === undefined) this.#reconciler.attach(stored, this.#judge);
+        if (refused === undefined) continue;
+        this.#reconciler.detach(stored);
+        this.#reconciler.refusals.set(stored, refused);
+      }
+    }
+    this.#reconciler.commit(wallMs);
+  }
+
+  /** Does what has become due: see nextDeadlineMs. */
+  tick(nowMs: number, wallMs: number): void {
+    for (const source of this.#sources.values()) {
+      if (nowMs >= source.holdEndsAtMs) this.#intake.applyHold(source);
+      if (nowMs >= source.expiresAtMs && !source.expired) this.#intake.expire(source);
+    }
+    this.#reconciler.commit(wallMs);
+  }
+
+  /** Monotonic time at which `tick` has something to do. */
+  nextDeadlineMs(): number | undefined {
+    let next = Number.POSITIVE_INFINITY;
+    for (const source of this.#sources.values()) {
+      next = Math.min(
+        next,
+        source.holdEndsAtMs,
+        source.expired ? Number.POSITIVE_INFINITY : source.expiresAtMs,
+      );
+    }
+    return next === Number.POSITIVE_INFINITY ? undefined : next;
+  }
+
+  /** What changed since the last call, net: a route that changed and changed back is not in it. */
+  takeChanges(): RouteChanges {
+    const { set, removed } = this.#reconciler.takeChanges();
+    return { set: set.map((entry) => routeFrom(entry) as Route), removed };
+  }
+
+  *routes(): Iterable<Route> {
+    for (const entry of this.#reconciler.entries.values()) {
+      const route = routeFrom(entry);
+      if (route !== undefined) yield route;
+    }
+  }
+
+  route(cidr: Cidr): Route | undefined {
+    const entry = this.#reconciler.entries.get(cidr);
+    return entry && routeFrom(entry);
+  }
+
+  /** The routes that hold an address, longest prefix first: the first is the one in use. */
+  candidates(address: Address): Route[] {
+    const holding = this.#reconciler.entries.holding(address);
+    return holding.map(routeFrom).filter((route) => route !== undefined);
+  }
+
+  refused(): Refusal[] {
+    const refused = [...this.#reconciler.refusals.list()];
+    for (const { name, turnedAway, firstTurnedAway } of this.#sources.values()) {
+      if (firstTurnedAway === undefined) continue;
+      const { id, cidr, cluster } = firstTurnedAway;
+      const detail = `${name} claims more than ${this.#limits.claimsPerSource}: this and ${turnedAway - 1} others were not even looked at`;
+      refused.push({ source: name, id, cidr, cluster, reason: 'limit', detail });
+    }
+    return refused;
+  }
+
+  conflicts(): Conflict[] {
+    return [...this.#reconciler.conflicts.list()];
+  }
+
+  shadows(): readonly Shadow[] {
+    const { version, entries } = this.#reconciler;
+    if (this.#shadows.version !== version) this.#shadows = { version, list: shadowsAmong(entries) };
+    return this.#shadows.list;
+  }
+
+  sources(): SourceState[] {
+    return [...this.#sources.values()].map((source) => source.describe());
+  }
+
+  /** For metrics: what the lists would have as their lengths, without making them (shadows are kept between changes). */
+  counts(): { routes: number; refused: number; conflicts: number; shadows: number } {
+    let refused = this.#reconciler.refusals.count;
+    for (const { turnedAway } of this.#sources.values()) refused += turnedAway;
+    return {
+      routes: this.#reconciler.routeCount,
+      refused,
+      conflicts: this.#reconciler.conflicts.count,
+      shadows: this.shadows().length,
+    };
+  }
+
+  /** Lines for the log since the last call. */
+  events(): TableEvent[] {
+    return this.#journal.drain();
+  }
+
+  /** All claims, with the order in which they came: conflicts resolve the same way after a restart. Ends in a newline. */
+  snapshot(): string {
+    return encodeSnapshot(contentOf(this.#sources.values(), this.#reconciler));
+  }
+
+  /**
+   * Takes over a snapshot: call it after `addSource`, before any source spoke. The claims of a source that is no longer there are left out.
+   * Restored claims stand like those of a stale source until theirs speaks. Throws ISTHMUS_ERR_STATE, with nothing changed, where the text
+   * is damaged or of another version.
+   */
+  restore(text: string, nowMs: number, wallMs: number): void {
+    const spoken = [...this.#sources.values()].find((source) => source.state !== 'waiting');
+    assert(spoken === undefined, `a snapshot is restored before any source speaks: ${spoken?.name}`);
+    const content = decodeSnapshot(text);
+    const { claims, unknown } = restoreContent(
+      content,
+      this.#sources,
+      this.#reconciler,
+      this.#judge,
+      nowMs,
+      wallMs,
+    );
+    const left = unknown.length === 0 ? '' : `; sources that are gone: ${unknown.join(', ')}`;
+    this.#journal.add(
+      'info',
+      'restored',
+      { claims, unknown },
+      `${claims} claims restored from the snapshot${left}`,
+    );
+    this.#reconciler.commit(wallMs);
+  }
+
+  #source(name: string): Source {
+    const source = this.#sources.get(name);
+    assert(source !== undefined, `a source speaks only after it was added: ${name}`);
+    return source;
+  }
+}
+
+/** What people and the data plane read of an entry; undefined where nothing is in force. */
+function routeFrom({ cidr, inForce }: Entry): Route | undefined {
+  if (inForce === undefined) return undefined;
+  const { stake, gateways, contributors } = inForce;
+  return {
+    cidr,
+    cluster: stake.cluster,
+    gateways,
+    origins: contributors.map(({ owner, claim }) => `${owner.name}/${claim.id}`),
+    stale: contributors.every(({ owner }) => owner.quiet),
+    sinceMs: stake.sinceMs,
+  };
+}
