@@ -83,8 +83,8 @@ function rawOpenError(result: number): GatewayError {
 export class RawIp implements PacketIo {
   readonly #native: Native;
   #fd: number;
-  #overflowSeen = 0;
 
+  /** Takes over descriptor `fd`, also one that another thread of the process opened. */
   constructor(native: Native, fd: number) {
     this.#native = native;
     this.#fd = fd;
@@ -116,13 +116,12 @@ export class RawIp implements PacketIo {
     return this.#native.rawSend(this.#fd, batch.bytes, batch.at, batch.length, batch.address, from, end);
   }
 
-  /** Packets that the kernel dropped since the last call because the receive buffer was full; 0 where it cannot tell. */
-  takeOverflow(): number {
-    const total = this.#native.rawOverflow(this.#fd);
-    if (total < 0) return 0;
-    const fresh = (total - this.#overflowSeen) >>> 0;
-    this.#overflowSeen = total;
-    return fresh;
+  /**
+   * Packets that the kernel dropped because the receive buffer was full, since the socket was opened: a property of the socket, so a
+   * thread that takes the descriptor over goes on counting where the last one stopped. 0 where the kernel cannot tell.
+   */
+  overflow(): number {
+    return Math.max(0, this.#native.rawOverflow(this.#fd));
   }
 
   close(): void {

@@ -1,0 +1,147 @@
+import type { Address } from '../base/address.ts';
+import type { Request } from './netlink-socket.ts';
+import { type Message, NLM_F } from './netlink-wire.ts';
+
+/** linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h. */
+export const RTM_LINK = { NEW: 16, DELETE: 17, GET: 18 } as const;
+export const RTM_ADDRESS = { NEW: 20, DELETE: 21, GET: 22 } as const;
+const IFLA = {
+  NAME: 3,
+  MTU: 4,
+  TX_QUEUE_LENGTH: 13,
+  OPERATIONAL_STATE: 16,
+  LINK_INFO: 18,
+  CARRIER: 33,
+} as const;
+const IFLA_INFO_KIND = 1;
+const IFA = { ADDRESS: 1, LOCAL: 2 } as const;
+const IFF_UP = 1;
+const LINK_FIXED_BYTES = 16;
+const ADDRESS_FIXED_BYTES = 8;
+export const AF_INET = 2;
+
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  readonly mtuBytes: number;
+  readonly txQueueLength: number;
+  /** Switched on by the administrator. */
+  readonly isUp: boolean;
+  /** Somebody is at the other end of the wire; for a TUN device, a process holds it open. */
+  readonly hasCarrier: boolean;
+  /** As `tun`, `veth`, `vxlan`; '' for hardware. */
+  readonly kind: string;
+}
+
+/** What `setLink` changes; what is absent stays. */
+export interface LinkChange {
+  readonly up?: boolean;
+  readonly mtuBytes?: number;
+  readonly txQueueLength?: number;
+}
+
+export interface DeviceAddress {
+  readonly deviceIndex: number;
+  readonly address: Address;
+  readonly prefixLength: number;
+}
+
+export function readLink(message: Message): Link | undefined {
+  if (message.type !== RTM_LINK.NEW && message.type !== RTM_LINK.DELETE) return undefined;
+  const { reader, at } = message;
+  const attributesAt = reader.fixed(message, LINK_FIXED_BYTES);
+  const flags = reader.u32(at + 8);
+  const link = {
+    index: reader.i32(at + 4),
+    name: '',
+    mtuBytes: 0,
+    txQueueLength: 0,
+    isUp: (flags & IFF_UP) !== 0,
+    hasCarrier: false,
+    kind: '',
+  };
+  reader.attributes(attributesAt, message.end, (type, valueAt, length) => {
+    if (type === IFLA.NAME) link.name = reader.text(valueAt, length);
+    else if (type === IFLA.MTU && length >= 4) link.mtuBytes = reader.u32(valueAt);
+    else if (type === IFLA.TX_QUEUE_LENGTH && length >= 4) link.txQueueLength = reader.u32(valueAt);
+    else if (type === IFLA.CARRIER && length >= 1) link.hasCarrier = reader.u8(valueAt) !== 0;
+    else if (type === IFLA.LINK_INFO) {
+      reader.attributes(valueAt, valueAt + length, (inner, innerAt, innerLength) => {
+        if (inner === IFLA_INFO_KIND) link.kind = reader.text(innerAt, innerLength);
+      });
+    }
+  });
+  return link;
+}
+
+export function readAddress(message: Message): DeviceAddress | undefined {
+  if (message.type !== RTM_ADDRESS.NEW && message.type !== RTM_ADDRESS.DELETE) return undefined;
+  const { reader, at } = message;
+  const attributesAt = reader.fixed(message, ADDRESS_FIXED_BYTES);
+  if (reader.u8(at) !== AF_INET) return undefined;
+  let address: number | undefined;
+  let peer: number | undefined;
+  reader.attributes(attributesAt, message.end, (type, valueAt, length) => {
+    // On a point-to-point link IFA_ADDRESS is the far end; ours is IFA_LOCAL.
+    if (type === IFA.LOCAL && length >= 4) address = reader.address(valueAt);
+    else if (type === IFA.ADDRESS && length >= 4) peer = reader.address(valueAt);
+  });
+  const own = address ?? peer;
+  if (own === undefined) return undefined;
+  return { deviceIndex: reader.u32(at + 4), address: own, prefixLength: reader.u8(at + 1) };
+}
+
+export function linkDump(): Request {
+  return { type: RTM_LINK.GET, flags: 0, fixedBytes: LINK_FIXED_BYTES, write: () => {} };
+}
+
+export function linkChange(index: number, change: LinkChange): Request {
+  return {
+    type: RTM_LINK.NEW,
+    flags: 0,
+    fixedBytes: LINK_FIXED_BYTES,
+    write(writer, fixed) {
+      writer.u32(fixed + 4, index);
+      if (change.up !== undefined) {
+        writer.u32(fixed + 8, change.up ? IFF_UP : 0);
+        writer.u32(fixed + 12, IFF_UP);
+      }
+      if (change.mtuBytes !== undefined) writer.attributeU32(IFLA.MTU, change.mtuBytes);
+      if (change.txQueueLength !== undefined) writer.attributeU32(IFLA.TX_QUEUE_LENGTH, change.txQueueLength);
+    },
+  };
+}
+
+export function linkRemoval(index: number): Request {
+  return {
+    type: RTM_LINK.DELETE,
+    flags: 0,
+    fixedBytes: LINK_FIXED_BYTES,
+    write: (writer, fixed) => writer.u32(fixed + 4, index),
+  };
+}
+
+export function addressDump(): Request {
+  return {
+    type: RTM_ADDRESS.GET,
+    flags: 0,
+    fixedBytes: ADDRESS_FIXED_BYTES,
+    write: (writer, fixed) => writer.u8(fixed, AF_INET),
+  };
+}
+
+/** `add` of an address that is there already succeeds. */
+export function addressRequest(action: 'add' | 'remove', entry: DeviceAddress): Request {
+  return {
+    type: action === 'add' ? RTM_ADDRESS.NEW : RTM_ADDRESS.DELETE,
+    flags: action === 'add' ? NLM_F.CREATE | NLM_F.REPLACE : 0,
+    fixedBytes: ADDRESS_FIXED_BYTES,
+    write(writer, fixed) {
+      writer.u8(fixed, AF_INET);
+      writer.u8(fixed + 1, entry.prefixLength);
+      writer.u32(fixed + 4, entry.deviceIndex);
+      writer.attributeAddress(IFA.LOCAL, entry.address);
+      writer.attributeAddress(IFA.ADDRESS, entry.address);
+    },
+  };
+}

@@ -1,0 +1,219 @@
+import { type Address, type Cidr, prefixMask } from '../base/address.ts';
+import { AF_INET } from './netlink-link.ts';
+import type { Request } from './netlink-socket.ts';
+import { type Message, type MessageReader, type MessageWriter, malformed, NLM_F } from './netlink-wire.ts';
+
+/** linux/rtnetlink.h. */
+export const RTM_ROUTE = { NEW: 24, DELETE: 25, GET: 26 } as const;
+export const ROUTE_TYPE = {
+  ANY: 0,
+  UNICAST: 1,
+  LOCAL: 2,
+  BROADCAST: 3,
+  BLACKHOLE: 6,
+  UNREACHABLE: 7,
+  PROHIBIT: 8,
+} as const;
+export const ROUTE_TABLE = { MAIN: 254, LOCAL: 255 } as const;
+const RTA = {
+  DESTINATION: 1,
+  DEVICE: 4,
+  GATEWAY: 5,
+  PRIORITY: 6,
+  PREFERRED_SOURCE: 7,
+  MULTIPATH: 9,
+  TABLE: 15,
+  VIA: 18,
+  NEXTHOP_ID: 30,
+} as const;
+const FIXED_BYTES = 12;
+const HOP_FIXED_BYTES = 8;
+const SCOPE = { UNIVERSE: 0, LINK: 253, NOWHERE: 255 } as const;
+
+/** A way that a route's packets may take. */
+export interface Hop {
+  readonly deviceIndex: number;
+  /** Undefined: the destination itself is on the device's link, or `isViaIpv6`. */
+  readonly gateway: Address | undefined;
+  /** The gateway is an IPv6 address (RFC 5549), which this does not carry. */
+  readonly isViaIpv6: boolean;
+  /** 1 to 256: its share among the hops. */
+  readonly weight: number;
+}
+
+/** An IPv4 route of the kernel. */
+export interface KernelRoute {
+  readonly cidr: Cidr;
+  readonly table: number;
+  /** Who made it: 2 kernel, 3 boot, 4 static, 12 BIRD, 186 BGP of FRR, 73 ours; names in /etc/iproute2/rt_protos. */
+  readonly protocol: number;
+  readonly metric: number;
+  /** ROUTE_TYPE. */
+  readonly type: number;
+  /** Preferred source of what this host itself sends. */
+  readonly source: Address | undefined;
+  /** Of the only hop; 0 and undefined when there are none or several. */
+  readonly deviceIndex: number;
+  readonly gateway: Address | undefined;
+  /** Empty for a route without any, as `blackhole`, and for one that only names a nexthop object. */
+  readonly hops: readonly Hop[];
+  /** Nexthop object that the route names (FRR's do), 0 for none. */
+  readonly nexthopId: number;
+}
+
+/** A route to add, replace or remove. */
+export interface RouteRow {
+  readonly cidr: Cidr;
+  readonly deviceIndex: number;
+  readonly gateway?: Address | undefined;
+  readonly table: number;
+  readonly metric: number;
+  readonly protocol: number;
+  /** 0 or absent: the kernel chooses. */
+  readonly source?: Address | undefined;
+  /** ROUTE_TYPE; UNICAST when absent. */
+  readonly type?: number;
+}
+
+export interface RouteFilter {
+  readonly table?: number;
+  readonly protocol?: number;
+}
+
+/** Undefined for other messages and other address families. Unknown attributes are passed over. */
+export function readRoute(message: Message): KernelRoute | undefined {
+  if (message.type !== RTM_ROUTE.NEW && message.type !== RTM_ROUTE.DELETE) return undefined;
+  const { reader, at } = message;
+  const attributesAt = reader.fixed(message, FIXED_BYTES);
+  if (reader.u8(at) !== AF_INET) return undefined;
+  const prefixLength = reader.u8(at + 1);
+  if (prefixLength > 32) throw malformed(`a route with prefix length ${prefixLength}`);
+  const draft = { destination: 0, table: reader.u8(at + 4), metric: 0, nexthopId: 0 };
+  const hop = { deviceIndex: 0, gateway: undefined as Address | undefined, isViaIpv6: false, weight: 1 };
+  let source: Address | undefined;
+  let hops: Hop[] | undefined;
+  reader.attributes(attributesAt, message.end, (type, valueAt, length) => {
+    if (type === RTA.MULTIPATH) hops = readHops(reader, valueAt, valueAt + length);
+    else if (length < 4) return;
+    else if (type === RTA.DESTINATION) draft.destination = reader.address(valueAt);
+    else if (type === RTA.PREFERRED_SOURCE) source = reader.address(valueAt);
+    else if (type === RTA.PRIORITY) draft.metric = reader.u32(valueAt);
+    else if (type === RTA.TABLE) draft.table = reader.u32(valueAt);
+    else if (type === RTA.NEXTHOP_ID) draft.nexthopId = reader.u32(valueAt);
+    else readHopAttribute(reader, type, valueAt, hop);
+  });
+  if (hops === undefined) {
+    const isWay = hop.deviceIndex !== 0 || hop.gateway !== undefined || hop.isViaIpv6;
+    hops = isWay ? [{ ...hop }] : [];
+  }
+  const only = hops.length === 1 ? hops[0] : undefined;
+  return {
+    cidr: { address: (draft.destination & prefixMask(prefixLength)) >>> 0, prefixLength },
+    table: draft.table,
+    protocol: reader.u8(at + 5),
+    metric: draft.metric,
+    type: reader.u8(at + 7),
+    source,
+    deviceIndex: only?.deviceIndex ?? 0,
+    gateway: only?.gateway,
+    hops,
+    nexthopId: draft.nexthopId,
+  };
+}
+
+interface HopDraft {
+  deviceIndex: number;
+  gateway: Address | undefined;
+  isViaIpv6: boolean;
+}
+
+/** `valueAt` has at least four bytes. */
+function readHopAttribute(reader: MessageReader, type: number, valueAt: number, hop: HopDraft): void {
+  if (type === RTA.DEVICE) hop.deviceIndex = reader.u32(valueAt);
+  else if (type === RTA.GATEWAY) hop.gateway = reader.address(valueAt);
+  else if (type === RTA.VIA) hop.isViaIpv6 = reader.u16(valueAt) !== AF_INET;
+}
+
+/** struct rtnexthop: length u16, flags u8, weight - 1 u8, device i32, attributes. */
+function readHops(reader: MessageReader, at: number, end: number): Hop[] {
+  const hops: Hop[] = [];
+  for (let next = at; next + HOP_FIXED_BYTES <= end; ) {
+    const length = reader.u16(next);
+    if (length < HOP_FIXED_BYTES || next + length > end) throw malformed(`a next hop of ${length} bytes`);
+    const hop: HopDraft = { deviceIndex: reader.i32(next + 4), gateway: undefined, isViaIpv6: false };
+    reader.attributes(next + HOP_FIXED_BYTES, next + length, (type, valueAt, valueLength) => {
+      if (valueLength >= 4) readHopAttribute(reader, type, valueAt, hop);
+    });
+    hops.push({ ...hop, weight: reader.u8(next + 3) + 1 });
+    next += (length + 3) & ~3;
+  }
+  return hops;
+}
+
+/** The kernel filters where it can (4.20, NETLINK_GET_STRICT_CHK); older ones send everything, so the reader checks again. */
+export function routeDump(filter: RouteFilter): Request {
+  return {
+    type: RTM_ROUTE.GET,
+    flags: 0,
+    fixedBytes: FIXED_BYTES,
+    write(writer, fixed) {
+      writer.u8(fixed, AF_INET);
+      writer.u8(fixed + 5, filter.protocol ?? 0);
+      if (filter.table !== undefined) writer.attributeU32(RTA.TABLE, filter.table);
+    },
+  };
+}
+
+export function routeQuestion(destination: Address): Request {
+  return {
+    type: RTM_ROUTE.GET,
+    flags: 0,
+    fixedBytes: FIXED_BYTES,
+    write(writer, fixed) {
+      writer.u8(fixed, AF_INET);
+      writer.u8(fixed + 1, 32);
+      writer.attributeAddress(RTA.DESTINATION, destination);
+    },
+  };
+}
+
+const ACTION_FLAGS = {
+  add: NLM_F.CREATE | NLM_F.EXCLUSIVE,
+  replace: NLM_F.CREATE | NLM_F.REPLACE,
+  remove: 0,
+} as const;
+
+/** `remove` takes the route with this prefix, table, protocol, metric (0: any) and device (0: any), of whatever type. */
+export function routeRequest(action: 'add' | 'replace' | 'remove', row: RouteRow): Request {
+  return {
+    type: action === 'remove' ? RTM_ROUTE.DELETE : RTM_ROUTE.NEW,
+    flags: ACTION_FLAGS[action],
+    fixedBytes: FIXED_BYTES,
+    write(writer, fixed) {
+      const type = row.type ?? ROUTE_TYPE.UNICAST;
+      writer.u8(fixed, AF_INET);
+      writer.u8(fixed + 1, row.cidr.prefixLength);
+      // Tables above 255 do not fit here; RTA_TABLE counts, and the kernel expects RT_TABLE_UNSPEC or the low value.
+      writer.u8(fixed + 4, row.table < 256 ? row.table : 0);
+      writer.u8(fixed + 5, row.protocol);
+      writer.u8(fixed + 6, action === 'remove' ? SCOPE.NOWHERE : scopeOf(row, type));
+      writer.u8(fixed + 7, action === 'remove' ? ROUTE_TYPE.ANY : type);
+      writeRow(writer, row, action === 'remove');
+    },
+  };
+}
+
+function scopeOf(row: RouteRow, type: number): number {
+  return type === ROUTE_TYPE.UNICAST && row.gateway === undefined ? SCOPE.LINK : SCOPE.UNIVERSE;
+}
+
+function writeRow(writer: MessageWriter, row: RouteRow, isRemoval: boolean): void {
+  writer.attributeAddress(RTA.DESTINATION, row.cidr.address);
+  writer.attributeU32(RTA.TABLE, row.table);
+  if (row.metric !== 0) writer.attributeU32(RTA.PRIORITY, row.metric);
+  if (row.deviceIndex !== 0) writer.attributeU32(RTA.DEVICE, row.deviceIndex);
+  if (row.gateway !== undefined) writer.attributeAddress(RTA.GATEWAY, row.gateway);
+  // Compared on removal too: a route whose source was changed by hand would stay behind.
+  if (!isRemoval && row.source !== undefined && row.source !== 0)
+    writer.attributeAddress(RTA.PREFERRED_SOURCE, row.source);
+}

@@ -1,0 +1,158 @@
+import { type Address, formatAddress, formatCidr } from '../base/address.ts';
+import { IoError } from '../base/errors.ts';
+import type { Native } from './native.ts';
+import {
+  addressDump,
+  addressRequest,
+  type DeviceAddress,
+  type Link,
+  type LinkChange,
+  linkChange,
+  linkDump,
+  linkRemoval,
+  readAddress,
+  readLink,
+} from './netlink-link.ts';
+import {
+  type KernelRoute,
+  ROUTE_TYPE,
+  type RouteFilter,
+  type RouteRow,
+  readRoute,
+  routeDump,
+  routeQuestion,
+  routeRequest,
+} from './netlink-route.ts';
+import { NetlinkSocket } from './netlink-socket.ts';
+
+/** Why the kernel did not change one route of many. */
+export interface RouteFailure {
+  /** Of the row that was given. */
+  readonly index: number;
+  /** As `EEXIST`. */
+  readonly errno: string;
+  /** Names the route, the errno and what the kernel says about it. */
+  readonly message: string;
+}
+
+/** How this host would send to an address. */
+export interface RouteAnswer {
+  readonly source: Address | undefined;
+  readonly deviceIndex: number;
+  /** Undefined: the destination is on the device's own link. */
+  readonly gateway: Address | undefined;
+  /** The destination is one of our own addresses. */
+  readonly isLocal: boolean;
+}
+
+/** What routeTo answers with when the kernel has no way: unreachable, prohibit and blackhole routes answer differently. */
+const NO_ROUTE: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EACCES', 'EINVAL']);
+
+/** Links, IPv4 addresses and IPv4 routes of this network namespace. Every method is one synchronous exchange and throws IoError. */
+export class Netlink {
+  readonly #socket: NetlinkSocket;
+
+  constructor(native: Native) {
+    this.#socket = new NetlinkSocket(native);
+  }
+
+  links(): Link[] {
+    return this.#socket.dump(linkDump(), 'links', readLink);
+  }
+
+  setLink(index: number, change: LinkChange): void {
+    this.#socket.request(linkChange(index, change), `link ${index}`);
+  }
+
+  deleteLink(index: number): void {
+    this.#socket.request(linkRemoval(index), `link ${index}`);
+  }
+
+  /** IPv4 only. */
+  addresses(): DeviceAddress[] {
+    return this.#socket.dump(addressDump(), 'addresses', readAddress);
+  }
+
+  /** An address that is there already is no error. */
+  addAddress(deviceIndex: number, entry: { readonly address: Address; readonly prefixLength: number }): void {
+    const subject = `${formatAddress(entry.address)}/${entry.prefixLength} on link ${deviceIndex}`;
+    this.#socket.request(addressRequest('add', { ...entry, deviceIndex }), subject);
+  }
+
+  removeAddress(
+    deviceIndex: number,
+    entry: { readonly address: Address; readonly prefixLength: number },
+  ): void {
+    const subject = `${formatAddress(entry.address)}/${entry.prefixLength} on link ${deviceIndex}`;
+    this.#socket.request(addressRequest('remove', { ...entry, deviceIndex }), subject);
+  }
+
+  /** IPv4 routes of all tables, or of those that the filter names. */
+  routes(filter: RouteFilter = {}): KernelRoute[] {
+    try {
+      return this.#socket.dump(routeDump(filter), 'routes', (message) => {
+        const route = readRoute(message);
+        if (route === undefined) return undefined;
+        if (filter.table !== undefined && route.table !== filter.table) return undefined;
+        if (filter.protocol !== undefined && route.protocol !== filter.protocol) return undefined;
+        return route;
+      });
+    } catch (error) {
+      // A table that never held a route does not exist.
+      if (filter.table !== undefined && error instanceof IoError && error.errno === 'ENOENT') return [];
+      throw error;
+    }
+  }
+
+  /** Undefined when there is no route. */
+  routeTo(destination: Address): RouteAnswer | undefined {
+    let route: KernelRoute | undefined;
+    try {
+      this.#socket.request(
+        routeQuestion(destination),
+        `route to ${formatAddress(destination)}`,
+        (message) => {
+          route ??= readRoute(message);
+        },
+      );
+    } catch (error) {
+      if (error instanceof IoError && NO_ROUTE.has(error.errno)) return undefined;
+      throw error;
+    }
+    if (route === undefined) return undefined;
+    const { source, deviceIndex, gateway } = route;
+    return { source, deviceIndex, gateway, isLocal: route.type === ROUTE_TYPE.LOCAL };
+  }
+
+  /** Adds routes; one that is there already (same prefix, table, metric) fails with EEXIST. Returns the failures. */
+  addRoutes(rows: readonly RouteRow[]): RouteFailure[] {
+    return this.#changeRoutes('add', rows);
+  }
+
+  /** Adds routes, or puts them in the place of the one with the same prefix, table and metric, whoever made it. */
+  replaceRoutes(rows: readonly RouteRow[]): RouteFailure[] {
+    return this.#changeRoutes('replace', rows);
+  }
+
+  /** Removes routes, only such as carry the row's protocol. One that is not there fails with ESRCH. */
+  removeRoutes(rows: readonly RouteRow[]): RouteFailure[] {
+    return this.#changeRoutes('remove', rows);
+  }
+
+  #changeRoutes(action: 'add' | 'replace' | 'remove', rows: readonly RouteRow[]): RouteFailure[] {
+    const requests = {
+      *[Symbol.iterator]() {
+        for (const row of rows) yield routeRequest(action, row);
+      },
+    };
+    return this.#socket.batch(requests, 'routes').map(({ index, errno, text }) => {
+      const row = rows[index] as RouteRow;
+      const words = text === '' ? '' : `; ${text}`;
+      return { index, errno, message: `${action} route ${formatCidr(row.cidr)}: ${errno}${words}` };
+    });
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}
