@@ -28,6 +28,7 @@ export const NEGATED = {
   ENETUNREACH: -constants.errno.ENETUNREACH,
   EHOSTUNREACH: -constants.errno.EHOSTUNREACH,
   EACCES: -constants.errno.EACCES,
+  ENETDOWN: -constants.errno.ENETDOWN,
   EBADF: -constants.errno.EBADF,
   ENODEV: -constants.errno.ENODEV,
 } as const;

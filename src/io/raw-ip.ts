@@ -83,11 +83,14 @@ function rawOpenError(result: number): GatewayError {
 export class RawIp implements PacketIo {
   readonly #native: Native;
   #fd: number;
+  #overflowSeen: number;
 
   /** Takes over descriptor `fd`, also one that another thread of the process opened. */
   constructor(native: Native, fd: number) {
     this.#native = native;
     this.#fd = fd;
+    // The kernel counts for the socket's life; what an earlier owner was told is not counted again.
+    this.#overflowSeen = Math.max(0, native.rawOverflow(fd));
   }
 
   /** For `Native.poll` and `Native.watch`; -1 when closed. */
@@ -116,12 +119,13 @@ export class RawIp implements PacketIo {
     return this.#native.rawSend(this.#fd, batch.bytes, batch.at, batch.length, batch.address, from, end);
   }
 
-  /**
-   * Packets that the kernel dropped because the receive buffer was full, since the socket was opened: a property of the socket, so a
-   * thread that takes the descriptor over goes on counting where the last one stopped. 0 where the kernel cannot tell.
-   */
-  overflow(): number {
-    return Math.max(0, this.#native.rawOverflow(this.#fd));
+  /** Packets that the kernel dropped since the last call because the receive buffer was full; 0 where it cannot tell. */
+  takeOverflow(): number {
+    const total = this.#native.rawOverflow(this.#fd);
+    if (total < 0) return 0;
+    const fresh = (total - this.#overflowSeen) >>> 0;
+    this.#overflowSeen = total;
+    return fresh;
   }
 
   close(): void {

@@ -63,7 +63,7 @@ export function openTun(native: Native, options: TunOptions): Tun {
     (options.vnetHeader === true ? TUN_FLAG.VNET_HEADER : 0);
   const fd = native.tunOpen(name, flags);
   if (fd < 0) throw tunOpenError(name, fd);
-  return new Tun(native, fd, name, options.vnetHeader === true);
+  return new Tun(native, name, fd, options.vnetHeader === true);
 }
 
 function tunOpenError(name: string, result: number): GatewayError {
@@ -116,7 +116,7 @@ export class Tun implements PacketIo {
   #fd: number;
 
   /** Takes over descriptor `fd`, also one that another thread of the process opened; `name` is for messages. */
-  constructor(native: Native, fd: number, name = `fd ${fd}`, vnetHeader = false) {
+  constructor(native: Native, name: string, fd: number, vnetHeader: boolean) {
     this.#native = native;
     this.name = name;
     this.#fd = fd;
