@@ -20,7 +20,7 @@ const OPTION_COPIED = 0x80;
 /**
  * How many fragments a packet makes on a link of `mtu` bytes: 1 when it fits, 0 when it cannot be split because not even 8 bytes of
  * payload fit behind its header (RFC 791 §3.2 promises every link 68 bytes, so only a broken configuration gets there). Lengths in
- * bytes, as headerBytes and totalLength give them. At most 8,191 for any packet.
+ * bytes, as headerBytes and totalLength give them. At most 8,190 for any packet.
  */
 export function fragmentCount(packetBytes: number, headerLength: number, mtu: number): number {
   if (packetBytes <= mtu) return 1;
