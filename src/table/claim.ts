@@ -16,16 +16,18 @@ export interface Claim {
   readonly gateways: readonly Gateway[];
 }
 
-/** What a source says. The same words for every source; the table alone reconciles. */
+/**
+ * What a source says. The same words for every source; the table alone reconciles.
+ *
+ * Any word but `stale` ends staleness, except where it carries `stale` itself: then parts of what the source has are the last that could be
+ * understood (one broken file among many). It is shown as stale for that reason, but does not expire, because it is not away.
+ */
 export type ClaimUpdate =
-  /**
-   * The whole truth of this source; also ends staleness. With `stale`, parts of it are the last that could be understood (one broken file
-   * among many): the source is stale for that reason, but does not expire, because it is not away.
-   */
+  /** The whole truth of this source. */
   | { readonly kind: 'replace'; readonly claims: readonly Claim[]; readonly stale?: string }
-  /** Added or changed claims, by id; also ends staleness. */
-  | { readonly kind: 'upsert'; readonly claims: readonly Claim[] }
-  | { readonly kind: 'remove'; readonly ids: readonly string[] }
+  /** Added or changed claims, by id. */
+  | { readonly kind: 'upsert'; readonly claims: readonly Claim[]; readonly stale?: string }
+  | { readonly kind: 'remove'; readonly ids: readonly string[]; readonly stale?: string }
   /** The source cannot be reached or understood: its last claims stay. */
   | { readonly kind: 'stale'; readonly reason: string }
   /** The source is well again and nothing changed. */

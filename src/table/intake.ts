@@ -25,7 +25,7 @@ export class Intake {
       this.#silent(source, update.reason, nowMs, wallMs);
       return;
     }
-    this.#heard(source, update.kind === 'replace' ? update.stale : undefined, judge, nowMs, wallMs);
+    this.#heard(source, update.kind === 'fresh' ? undefined : update.stale, judge, nowMs, wallMs);
     if (update.kind === 'replace') this.#replace(source, update.claims, judge, nowMs, wallMs);
     else if (update.kind === 'upsert') this.#upsert(source, update.claims, judge);
     else if (update.kind === 'remove') this.#remove(source, update.ids, nowMs, wallMs);

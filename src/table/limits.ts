@@ -1,3 +1,5 @@
+import { CLUSTERS_MAX, GROUP_GATEWAYS_MAX } from '../fib/layout.ts';
+
 /** Every bound of the table. Beyond it a claim is refused with reason `limit`, it never stops the process. */
 export interface TableLimits {
   readonly claimsPerSource: number;
@@ -12,10 +14,10 @@ export const CLAIMS_PER_SOURCE_MAX = 1_000_000;
 export const ROUTES_MAX = 1_000_000;
 
 /** The peer records of the FIB image have a bitmap of this many clusters. */
-export const ROUTED_CLUSTERS_MAX = 512;
+export const ROUTED_CLUSTERS_MAX = CLUSTERS_MAX;
 
-/** As many as a cluster may list in a file. A service CIDR that every node of a large cluster claims stays below it. */
-export const GATEWAYS_PER_ROUTE_MAX = 1024;
+/** As many as one group of the FIB image has. */
+export const GATEWAYS_PER_ROUTE_MAX = GROUP_GATEWAYS_MAX;
 
 /** A `replace` that withdraws this many claims or fewer is never held: small sources change as a whole by intention. */
 export const MASS_WITHDRAWAL_MIN = 10;

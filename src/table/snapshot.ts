@@ -26,25 +26,36 @@ export function encodeSnapshot(content: SnapshotContent): string {
   return `{"format":"${FORMAT}","version":${VERSION},"checksum":"${checksumOf(text)}","content":${text}}\n`;
 }
 
-/** Throws ISTHMUS_ERR_STATE with what is wrong. */
+/** Checks that the text is whole and of this version, without reading what is in it. Throws ISTHMUS_ERR_STATE with what is wrong. */
+export function verifySnapshot(text: string): void {
+  contentText(text);
+}
+
+/** As verifySnapshot, and returns the content. */
 export function decodeSnapshot(text: string): SnapshotContent {
+  let value: unknown;
+  try {
+    value = JSON.parse(contentText(text));
+  } catch (thrown) {
+    throw thrown instanceof GatewayError ? thrown : broken(messageOf(thrown));
+  }
+  if (!isContent(value)) throw broken('its content has another shape than this version writes');
+  return value;
+}
+
+function contentText(text: string): string {
   const [head, format, version, checksum] = ENVELOPE.exec(text) ?? [];
-  if (head === undefined || format !== FORMAT)
+  if (head === undefined || format !== FORMAT) {
     throw broken('it does not begin like a snapshot of the route table');
-  if (Number(version) !== VERSION)
+  }
+  if (Number(version) !== VERSION) {
     throw broken(`it has version ${version}; this gateway reads version ${VERSION}`);
+  }
   if (!text.endsWith('}\n')) throw broken('its end is missing');
   const content = text.slice(head.length, -2);
   const actual = checksumOf(content);
   if (actual !== checksum) throw broken(`its checksum is ${actual}, it was written with ${checksum}`);
-  let value: unknown;
-  try {
-    value = JSON.parse(content);
-  } catch (thrown) {
-    throw broken(messageOf(thrown));
-  }
-  if (!isContent(value)) throw broken('its content has another shape than this version writes');
-  return value;
+  return content;
 }
 
 function broken(why: string): GatewayError {
