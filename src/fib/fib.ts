@@ -1,0 +1,348 @@
+import { type Address, type Cidr, cidrKey, cidrOfKey, prefixMask } from '../base/address.ts';
+import { assert } from '../base/assert.ts';
+import { Arena } from './arena.ts';
+import { capacityError } from './capacity.ts';
+import { type Assignment, orderChanges } from './changes.ts';
+import { Clusters } from './clusters.ts';
+import type { FibEntry, FibSettings, FibStats, GatewayShare, PeerInfo } from './entry.ts';
+import { Groups } from './groups.ts';
+import {
+  ALLOWED_MAX,
+  ARENA,
+  ARENA_BYTES_DEFAULT,
+  ARENA_BYTES_MAX,
+  ARENA_BYTES_MIN,
+  checkLayout,
+  DSCP_INHERIT,
+  GROUP_WORDS,
+  HEADER,
+  IMAGE_MAGIC,
+  IMAGE_VERSION,
+  LOCAL_GROUP,
+  LOCAL_MAX,
+  NO_GROUP,
+  PEER,
+  PEER_HASH_WORDS,
+  PEER_WORDS,
+  PREFIXES_MAX,
+  QUIESCENT,
+  READER_WORDS,
+  READERS,
+  READERS_MAX,
+  ROOT,
+  ROOT_ENTRIES,
+  SETTINGS,
+  SETTINGS_FLAG,
+  TTL_INHERIT,
+  UNIT_WORDS,
+} from './layout.ts';
+import { findPeer, peerWord } from './lookup.ts';
+import { Peers } from './peers.ts';
+import { Retired } from './retired.ts';
+import { type Staged, Trie } from './trie.ts';
+
+export type { FibEntry, FibGateway, FibSettings, FibStats, GatewayShare, PeerInfo } from './entry.ts';
+
+export interface FibOptions {
+  /** Room for nodes and bucket blocks, ARENA_BYTES_MIN to ARENA_BYTES_MAX. Untouched pages cost nothing. */
+  readonly capacityBytes?: number;
+  /** A peer index that no reader can hold any more: zero its counters, it may be given to another gateway next. */
+  readonly onPeerReleased?: (peer: number) => void;
+  /** For tests of epochs that wrap around. */
+  readonly firstEpoch?: number;
+}
+
+/** Given back at most in one change, so that the change after a large one does not pay for all it left behind. */
+const RECLAIM_PER_CHANGE = 1024;
+
+/**
+ * The control side of the FIB image: says what is to be forwarded, and keeps the image at it. Every method that changes something either does
+ * all of it or throws ISTHMUS_ERR_CAPACITY and has done nothing. Readers in other threads see each address switch once, from old to new.
+ */
+export class Fib {
+  readonly buffer: SharedArrayBuffer;
+  readonly words: Uint32Array;
+  readonly #arena: Arena;
+  readonly #retired: Retired;
+  readonly #clusters: Clusters;
+  readonly #peers: Peers;
+  readonly #groups: Groups;
+  readonly #trie: Trie;
+  readonly #local = new Set<number>();
+  /** Groups of remote entries whose CIDR is exactly a local one, by cidrKey: local wins, and they come back when it goes. */
+  #hidden = new Map<number, number>();
+
+  constructor(options: FibOptions = {}) {
+    checkLayout();
+    const { capacityBytes = ARENA_BYTES_DEFAULT, onPeerReleased = () => {}, firstEpoch = 1 } = options;
+    assert(capacityBytes >= ARENA_BYTES_MIN, 'the arena holds at least ARENA_BYTES_MIN');
+    assert(capacityBytes <= ARENA_BYTES_MAX, 'the arena holds at most ARENA_BYTES_MAX');
+    const arenaWords = Math.floor(capacityBytes / 4 / UNIT_WORDS) * UNIT_WORDS;
+    this.buffer = new SharedArrayBuffer((ARENA + arenaWords) * 4);
+    this.words = new Uint32Array(this.buffer);
+    this.words[HEADER.MAGIC] = IMAGE_MAGIC;
+    this.words[HEADER.VERSION] = IMAGE_VERSION;
+    this.words[HEADER.WORDS] = this.words.length;
+    this.#arena = new Arena(ARENA, arenaWords);
+    this.#retired = new Retired(this.words, firstEpoch);
+    this.#clusters = new Clusters(this.words, this.#retired);
+    this.#peers = new Peers(this.words, this.#retired, onPeerReleased);
+    this.#groups = new Groups(this.words, this.#arena, this.#retired, this.#clusters, this.#peers);
+    this.#trie = new Trie(this.words, this.#arena, this.#retired);
+  }
+
+  /** Writes the settings, one word at a time: a packet that is under way may still see some of the old ones. */
+  configure(settings: FibSettings): void {
+    this.#writeAllowed(settings.allowedSources);
+    this.#clusters.setTransit(settings.transit);
+    const store = (word: number, value: number) => Atomics.store(this.words, word, value);
+    store(SETTINGS.SOURCE, settings.source);
+    store(SETTINGS.TUNNEL_ADDRESS, settings.tunnelAddress);
+    store(SETTINGS.LINK_MTU, settings.linkMtuBytes);
+    store(SETTINGS.TTL, settings.ttl === 'inherit' ? TTL_INHERIT : settings.ttl);
+    store(SETTINGS.DSCP, settings.dscp === 'inherit' ? DSCP_INHERIT : settings.dscp);
+    store(SETTINGS.FLAGS, settingsFlags(settings));
+    this.#publish();
+  }
+
+  /** The CIDRs that are ours, instead of those given before. Of equal CIDRs local wins over remote; else the longest prefix wins. */
+  setLocal(cidrs: readonly Cidr[]): void {
+    const wanted = new Set(cidrs.map(cidrKey));
+    if (wanted.size > LOCAL_MAX) throw capacityError('local CIDRs', LOCAL_MAX, `${wanted.size} were given`);
+    const set: Cidr[] = [];
+    const groups: number[] = [];
+    const removed: Cidr[] = [];
+    const hidden = new Map(this.#hidden);
+    const retained: number[] = [];
+    for (const key of wanted) {
+      if (this.#local.has(key)) continue;
+      const cidr = cidrOfKey(key);
+      const group = this.#trie.prefixes.get(cidr);
+      if (group !== NO_GROUP) {
+        hidden.set(key, group);
+        retained.push(group);
+      }
+      set.push(cidr);
+      groups.push(LOCAL_GROUP);
+    }
+    for (const key of this.#local) {
+      if (wanted.has(key)) continue;
+      const group = hidden.get(key);
+      if (group === undefined) removed.push(cidrOfKey(key));
+      else {
+        hidden.delete(key);
+        set.push(cidrOfKey(key));
+        groups.push(group);
+      }
+    }
+    const assignment = { cidrs: set, groups: Uint32Array.from(groups) };
+    const staged = this.#trie.stage(orderChanges(assignment, removed, []), false);
+    for (const group of retained) this.#groups.retain(group);
+    this.#hidden = hidden;
+    this.#local.clear();
+    for (const key of wanted) this.#local.add(key);
+    this.#commit(staged, []);
+  }
+
+  /** Makes `entries` all the remote entries there are. What is there already is not touched. */
+  replace(entries: readonly FibEntry[]): void {
+    this.#change(entries, [], true);
+  }
+
+  /** Adds or changes `set` and removes `removed`; a CIDR in both is set. Unknown CIDRs in `removed` are ignored. */
+  apply(set: readonly FibEntry[], removed: readonly Cidr[]): void {
+    this.#change(set, removed, false);
+  }
+
+  /** What is known about a gateway. False when no entry names it: then there is nothing to keep. */
+  setPeer(address: Address, change: { readonly alive?: boolean; readonly pathMtuBytes?: number }): boolean {
+    const peer = findPeer(this.words, address);
+    if (peer < 0) return false;
+    if (change.pathMtuBytes !== undefined) this.#peers.setPathMtu(peer, change.pathMtuBytes);
+    if (change.alive !== undefined && change.alive !== this.#peers.isAlive(peer)) {
+      this.#peers.setAlive(peer, change.alive);
+      this.#groups.peerChanged(peer, change.alive);
+    }
+    this.#publish();
+    return true;
+  }
+
+  hasPeer(address: Address): boolean {
+    return findPeer(this.words, address) >= 0;
+  }
+
+  peers(): PeerInfo[] {
+    return Array.from(this.#peers.indexes(), (index) => ({
+      index,
+      address: peerWord(this.words, index, PEER.ADDRESS),
+      clusters: this.#peers.clustersOf(index).map((cluster) => this.#clusters.nameOf(cluster)),
+      alive: this.#peers.isAlive(index),
+      pathMtuBytes: peerWord(this.words, index, PEER.PATH_MTU),
+    }));
+  }
+
+  /** The entry of the longest prefix that holds `address`, with its group. */
+  find(address: Address): { entry: FibEntry; group: number } | 'local' | undefined {
+    const found = this.#trie.prefixes.longest(address);
+    if (found === undefined) return undefined;
+    if (found.group === LOCAL_GROUP) return 'local';
+    const { cluster, gateways } = this.#groups.describe(found.group);
+    return { entry: { cidr: found.cidr, cluster, gateways }, group: found.group };
+  }
+
+  /** How the flows to exactly this CIDR are shared among its gateways; undefined when it is no remote entry. */
+  share(cidr: Cidr): GatewayShare[] | undefined {
+    const group = this.#trie.prefixes.get(cidr);
+    return group <= LOCAL_GROUP ? undefined : this.#groups.shares(group);
+  }
+
+  /** Gives back at most `limit` of what every reader has passed. Call it now and then: changes only clear up a part. */
+  reclaim(limit = Number.POSITIVE_INFINITY): number {
+    return this.#retired.reclaim(limit);
+  }
+
+  /** For a reader whose thread is gone: what it held, nobody holds. */
+  forgetReader(reader: number): void {
+    assert(reader >= 0 && reader < READERS_MAX, 'a reader is a number below READERS_MAX');
+    Atomics.store(this.words, READERS + reader * READER_WORDS, QUIESCENT);
+  }
+
+  stats(): FibStats {
+    const records = this.#peers.highWater * PEER_WORDS + this.#groups.highWater * GROUP_WORDS;
+    const tables = ROOT + ROOT_ENTRIES + PEER_HASH_WORDS + records;
+    return {
+      prefixes: this.#trie.prefixes.count,
+      groups: this.#groups.count,
+      peers: this.#peers.count,
+      clusters: this.#clusters.count,
+      bytesUsed: 4 * (tables + this.#arena.wordsUsed),
+      bytesTouched: 4 * (tables + this.#arena.wordsTouched),
+      bytesCapacity: this.buffer.byteLength,
+      controlBytes: this.#trie.prefixes.bytesUsed,
+      epoch: this.#retired.epoch,
+      retired: this.#retired.count,
+    };
+  }
+
+  /** The blocks of the arena in order of offset. For tests and diagnosis. */
+  *blocks(): Generator<{ at: number; words: number; state: 'used' | 'retired' | 'free' }> {
+    const retired = new Set(this.#retired.pending(this.#arena));
+    for (const { at, words, free } of this.#arena.blocks()) {
+      yield { at, words, state: free ? 'free' : retired.has(at) ? 'retired' : 'used' };
+    }
+  }
+
+  #change(entries: readonly FibEntry[], removed: readonly Cidr[], full: boolean): void {
+    if (entries.length > PREFIXES_MAX || removed.length > PREFIXES_MAX) {
+      throw capacityError(
+        'prefixes',
+        PREFIXES_MAX,
+        `a change names ${Math.max(entries.length, removed.length)}`,
+      );
+    }
+    const groups = this.#acquireAll(entries);
+    const superseded: number[] = [];
+    const hidden = full ? new Map<number, number>() : new Map(this.#hidden);
+    if (full) superseded.push(...this.#hidden.values());
+    let staged: Staged;
+    try {
+      const visible = this.#hideLocal(entries, groups, removed, hidden, superseded);
+      staged = this.#trie.stage(orderChanges(visible.set, visible.removed, superseded), full);
+    } catch (cause) {
+      for (const group of groups) this.#groups.release(group);
+      this.#publish();
+      throw cause;
+    }
+    this.#hidden = hidden;
+    this.#commit(staged, superseded);
+  }
+
+  #commit(staged: Staged, superseded: readonly number[]): void {
+    this.#trie.commit(staged);
+    for (const group of staged.tally.released) this.#groups.release(group);
+    for (const group of superseded) this.#groups.release(group);
+    this.#publish();
+  }
+
+  #publish(): void {
+    this.#retired.publish();
+    this.#retired.reclaim(RECLAIM_PER_CHANGE);
+  }
+
+  #acquireAll(entries: readonly FibEntry[]): Uint32Array {
+    const groups = new Uint32Array(entries.length);
+    let done = 0;
+    try {
+      for (const { cluster, gateways } of entries) groups[done++] = this.#groups.acquire(cluster, gateways);
+    } catch (cause) {
+      for (const group of groups) this.#groups.release(group);
+      this.#publish();
+      throw cause;
+    }
+    return groups;
+  }
+
+  /** Takes what concerns exactly a local CIDR out of the change and into `hidden`; groups that it replaces there go to `superseded`. */
+  #hideLocal(
+    entries: readonly FibEntry[],
+    groups: Uint32Array,
+    removed: readonly Cidr[],
+    hidden: Map<number, number>,
+    superseded: number[],
+  ): { set: Assignment; removed: readonly Cidr[] } {
+    if (this.#local.size === 0)
+      return { set: { cidrs: entries.map((entry) => entry.cidr), groups }, removed };
+    const isLocal = (cidr: Cidr) => this.#local.has(cidrKey(cidr));
+    const hide = (key: number, group: number) => {
+      const before = hidden.get(key) ?? NO_GROUP;
+      if (before !== NO_GROUP) superseded.push(before);
+      if (group === NO_GROUP) hidden.delete(key);
+      else hidden.set(key, group);
+    };
+    for (const cidr of removed) if (isLocal(cidr)) hide(cidrKey(cidr), NO_GROUP);
+    const cidrs: Cidr[] = [];
+    const kept: number[] = [];
+    for (let i = 0; i < entries.length; i++) {
+      const { cidr } = entries[i]!;
+      if (isLocal(cidr)) hide(cidrKey(cidr), groups[i]!);
+      else {
+        cidrs.push(cidr);
+        kept.push(groups[i]!);
+      }
+    }
+    return {
+      set: { cidrs, groups: Uint32Array.from(kept) },
+      removed: removed.filter((cidr) => !isLocal(cidr)),
+    };
+  }
+
+  /** The list is a block of its own that is swapped whole: a half-written network and mask would let a stranger in. */
+  #writeAllowed(cidrs: readonly Cidr[]): void {
+    if (cidrs.length > ALLOWED_MAX) {
+      throw capacityError('allowed sources', ALLOWED_MAX, `${cidrs.length} were given`);
+    }
+    let list = 0;
+    if (cidrs.length > 0) {
+      list = this.#arena.allocate(1 + 2 * cidrs.length);
+      if (list === 0)
+        throw capacityError('words of blocks', this.#arena.wordsCapacity, 'raise capacityBytes');
+      this.words[list] = cidrs.length;
+      for (let i = 0; i < cidrs.length; i++) {
+        this.words[list + 1 + 2 * i] = cidrs[i]!.address;
+        this.words[list + 2 + 2 * i] = prefixMask(cidrs[i]!.prefixLength);
+      }
+    }
+    const before = Atomics.exchange(this.words, HEADER.ALLOWED, list);
+    if (before !== 0) this.#retired.retire(this.#arena, before);
+  }
+}
+
+function settingsFlags(settings: FibSettings): number {
+  let flags = 0;
+  if (settings.clampMss) flags |= SETTINGS_FLAG.CLAMP_MSS;
+  if (settings.fragment === 'outer') flags |= SETTINGS_FLAG.FRAGMENT_OUTER;
+  if (settings.innerSource === 'loose') flags |= SETTINGS_FLAG.INNER_SOURCE_LOOSE;
+  if (settings.innerSource === 'strict') flags |= SETTINGS_FLAG.INNER_SOURCE_STRICT;
+  if (settings.ecn === 'compatibility') flags |= SETTINGS_FLAG.ECN_COMPATIBILITY;
+  return flags;
+}
