@@ -99,8 +99,9 @@ systemTest('a flat segment and a second gateway reach the same pods', async () =
     () => forwarding({ flat: true, secondGateway: ['b'], pods: 2 }),
     async ({ a, b }) => {
       // On a flat segment the gateways route to each other directly.
+      const back = `route add ${a.cidr} via ${a.gateways[0]!.address}`;
+      for (const gateway of b.gateways) await gateway.machine.ip(back);
       for (const gateway of b.gateways) {
-        await gateway.machine.ip(`route add ${a.cidr} via ${a.gateways[0]!.address}`);
         await a.gateways[0]!.machine.ip(`route replace ${b.cidr} via ${gateway.address}`);
         for (const pod of b.pods) {
           const agent = await a.pods[1]!.machine.agent();

@@ -73,8 +73,11 @@ export class GatewayProcess {
   }
 
   start(environment: NodeJS.ProcessEnv = {}): void {
-    const command = [process.execPath, '--enable-source-maps', PROGRAM, 'run', '-c', this.configurationFile];
-    this.#daemon = this.machine.start('isthmus run', command, environment);
+    this.#daemon = this.machine.start('isthmus run', this.commandLine(), environment);
+  }
+
+  commandLine(): string[] {
+    return [process.execPath, '--enable-source-maps', PROGRAM, 'run', '-c', this.configurationFile];
   }
 
   /** Resolves when /readyz says so; rejects with the log when the gateway ends before, or at the deadline. */
@@ -171,15 +174,17 @@ export interface JoinedClusters extends TwoClusters {
   readonly gwB: GatewayProcess;
 }
 
-/** Starts a gateway on every gateway machine and waits until all are ready. */
+/** Starts a gateway on every gateway machine and waits until all are ready; `prepare` may do more before the start. */
 export async function joinClusters(
   scene: TwoClusters,
   change: ConfigurationChange = {},
+  prepare: (gateway: GatewayProcess, local: ClusterMachines, remote: ClusterMachines) => void = () => {},
 ): Promise<JoinedClusters> {
   const make = (local: ClusterMachines, remote: ClusterMachines): GatewayProcess[] =>
     local.gateways.map((machine) => {
       const gateway = new GatewayProcess(scene.topology, machine);
       gateway.configure(local, remote, change);
+      prepare(gateway, local, remote);
       gateway.start();
       return gateway;
     });

@@ -1,0 +1,31 @@
+import { createRequire } from 'node:module';
+import type { ConfigurationChange } from './gateway-process.ts';
+
+/** The ways a gateway moves packets: whatever holds for one must hold for all. */
+export interface Variant {
+  readonly name: string;
+  readonly change: ConfigurationChange;
+  /** Why it cannot run here. */
+  readonly skip?: string | undefined;
+}
+
+export const BATCH: Variant = { name: 'batch socket, one worker', change: { tunnel: { workers: 1 } } };
+
+export const TWO_WORKERS: Variant = { name: 'batch socket, two workers', change: { tunnel: { workers: 2 } } };
+
+export const RAW_SOCKET: Variant = {
+  name: 'package raw-socket',
+  change: { tunnel: { underlaySocket: 'raw-socket' } },
+  skip: rawSocketMissing(),
+};
+
+export const VARIANTS: readonly Variant[] = [BATCH, TWO_WORKERS, RAW_SOCKET];
+
+function rawSocketMissing(): string | undefined {
+  try {
+    createRequire(import.meta.url)('raw-socket');
+    return undefined;
+  } catch (error) {
+    return `the optional npm package raw-socket does not load: ${String((error as Error).message).split('\n')[0]}`;
+  }
+}
