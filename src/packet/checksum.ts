@@ -7,8 +7,8 @@ export function sumBytes(bytes: Uint8Array, at: number, length: number): number 
   const unrolledEnd = at + (length & ~7);
   let sum = 0;
   let i = at;
-  // Four words a round, and `| 0` so that the compiler drops its overflow checks: a quarter faster than word by word, from 20 bytes
-  // on ("checksum 1,480 B" against "…, word by word" in bench/packet.bench.ts). Sixteen bytes a round, or summing the even and the
+  // Four words a round, and `| 0` so that the compiler drops its overflow checks: bench/packet.bench.ts has "checksum 1,480 B" at
+  // 617 ns against 1033 ns for "…, word by word", and 20 bytes at 14 against 17. Sixteen bytes a round, or summing the even and the
   // odd bytes apart, gained nothing more.
   for (; i < unrolledEnd; i += 8) {
     sum =

@@ -7,15 +7,14 @@ import { VERDICT } from './verdict.ts';
 export const ECN_MODE = { NORMAL: 0, COMPATIBILITY: 1 } as const;
 
 /** The two-bit codepoints of RFC 3168 §5. ECT(1) is the smaller number. */
-export const ECN = { NOT_ECT: 0, ECT_1: 1, ECT_0: 2, CE: 3 } as const;
+const ECN = { NOT_ECT: 0, ECT_1: 1, ECT_0: 2, CE: 3 } as const;
 
 /** Marks the one cell of ECN_DECAPSULATE whose packet must be dropped. */
 export const ECN_DROP = 255;
 
 /**
  * The ECN field after decapsulation, indexed `inner << 2 | outer`; ECN_DROP where the packet must go. RFC 6040 §4.2, Figure 4.
- * The columns are in the order of the codepoints, which is not the order of the figure. Linux decapsulates by the older RFC 3168 in
- * one cell: it ignores an outer ECT(1) over an inner ECT(0), and so loses the milder of two congestion marks.
+ * The columns are in the order of the codepoints, which is not the order of the figure.
  */
 export const ECN_DECAPSULATE = Uint8Array.of(
   // outer: Not-ECT, ECT(1), ECT(0), CE

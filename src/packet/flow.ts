@@ -18,12 +18,13 @@ export function hasPorts(protocol: number): boolean {
 }
 
 /**
- * A number in [0, 2^31) that is the same for all packets of a flow and spreads flows evenly, by which a route with several gateways
+ * An i32 that is the same for all packets of a flow and spreads flows evenly, by which a route with several gateways
  * picks one. Reads the checked header at `at` and, where the protocol has ports, four bytes behind it. Any fragment is hashed without
  * ports, the first one too, because the later ones have none and all of one datagram must take one gateway: the far one may have to
- * reassemble. The kernel's multipath hash does the same (net/ipv4/route.c, ip_multipath_l3_keys).
+ * reassemble. The kernel's multipath hash leaves them out for the same reason (net/core/flow_dissector.c).
  *
- * 31 bits and not 32, because a result from 2^31 on would be boxed on return (see readI32).
+ * All 32 bits are good: take some with `>>>` or `&` (a remainder could be negative). Signed, because a result from 2^31 on would be
+ * boxed on return (see readI32).
  */
 export function flowHash(bytes: Uint8Array, at: number): number {
   const protocol = bytes[at + IPV4.PROTOCOL]!;
@@ -46,7 +47,7 @@ export function flowHashOf(source: number, destination: number, protocol: number
   hash = Math.imul(hash, 0x85ebca6b);
   hash ^= hash >>> 13;
   hash = Math.imul(hash, 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 1;
+  return hash ^ (hash >>> 16);
 }
 
 /** One block of MurmurHash3_x86_32. Returns an i32, so that the value stays a small integer between the calls. */

@@ -10,8 +10,8 @@ export const ENCAPSULATION_BYTES = 20;
  * long. Nothing else is read or written: the inner packet stays where it is, and its options are not copied. RFC 2003 §3.1.
  *
  * Requires 20 bytes of headroom, and that the caller has checked `innerLength + 20 <= 65535`. `source` and `destination` are host
- * order, u32 or i32, `tos` comes from outerTos, `flags` is IPV4.DF or 0. With DF set any `id` will do; otherwise it must be unique for (source,
- * destination, protocol 4) within a packet's lifetime: RFC 6864 §4.
+ * order, u32 or i32 (an i32 is never boxed, see readI32), `tos` comes from outerTos, `flags` is IPV4.DF or 0. With DF set any `id`
+ * will do; otherwise it must be unique for (source, destination, protocol 4) within a packet's lifetime: RFC 6864 §4.
  */
 export function encapsulate(
   bytes: Uint8Array,
@@ -28,7 +28,7 @@ export function encapsulate(
   const total = innerLength + ENCAPSULATION_BYTES;
   const versionTos = 0x4500 | tos;
   const ttlProtocol = (ttl << 8) | PROTOCOL.IPIP;
-  // The sum is made of the values in hand: at most nine u16, so two folds suffice. Reading the header back was measured slower.
+  // The sum is made of the values in hand: at most nine u16, so two folds suffice and nothing is loaded.
   const sum =
     versionTos +
     total +

@@ -15,16 +15,13 @@ export const TCP = {
   OPTION_MSS_BYTES: 4,
 } as const;
 
-/** IPv4 and TCP header without options: what path MTU and MSS differ by. RFC 6691 §2: options are not to be subtracted. */
-export const MSS_OVERHEAD_BYTES = 40;
-
 /**
  * Lowers the MSS option of a SYN or SYN/ACK in the checked packet at `at` to `maximum`, and patches the TCP checksum by RFC 1624.
  * Returns 1 when it changed something, else 0. Never raises a value, and adds no option where none is: without one the sender already
  * uses 536 (RFC 9293 §3.7.1). RFC 4459 §3.2.
  *
  * Writes only inside the TCP header, and that only if the whole of it lies in this packet, which may be the first of several
- * fragments. Every MSS option is clamped, as receivers differ in which of two they believe. The TCP checksum must be complete: a
+ * fragments. Every MSS option is clamped, since a receiver that finds two believes the last. The TCP checksum must be complete: a
  * packet that carries only the pseudo-header sum (CHECKSUM_PARTIAL, virtio NEEDS_CSUM) has to be completed first.
  */
 export function clampMss(bytes: Uint8Array, at: number, maximum: number): number {
