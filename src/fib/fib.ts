@@ -46,8 +46,8 @@ export type { FibEntry, FibGateway, FibSettings, FibStats, GatewayShare, PeerInf
 export interface FibOptions {
   /** Room for nodes and bucket blocks, ARENA_BYTES_MIN to ARENA_BYTES_MAX. Untouched pages cost nothing. */
   readonly capacityBytes?: number;
-  /** A peer index that no reader can hold any more: zero its counters, it may be given to another gateway next. */
-  readonly onPeerReleased?: (peer: number) => void;
+  /** A peer index that no reader can hold any more: zero its counters, it may be given to another gateway next. `address` is whose it was. */
+  readonly onPeerReleased?: (peer: number, address: Address) => void;
   /** For tests of epochs that wrap around. */
   readonly firstEpoch?: number;
 }
@@ -190,10 +190,10 @@ export class Fib {
     return { entry: { cidr: found.cidr, cluster, gateways }, group: found.group };
   }
 
-  /** How the flows to exactly this CIDR are shared among its gateways; undefined when it is no remote entry. */
-  share(cidr: Cidr): GatewayShare[] | undefined {
+  /** How the flows to exactly this CIDR are shared among its gateways; empty when it is no remote entry. */
+  share(cidr: Cidr): GatewayShare[] {
     const group = this.#trie.prefixes.get(cidr);
-    return group <= LOCAL_GROUP ? undefined : this.#groups.shares(group);
+    return group <= LOCAL_GROUP ? [] : this.#groups.shares(group);
   }
 
   /** Gives back at most `limit` of what every reader has passed. Call it now and then: changes only clear up a part. */

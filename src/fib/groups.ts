@@ -113,6 +113,7 @@ export class Groups implements Reclaimer {
     return { cluster: this.#clusters.nameOf(state.cluster), gateways: state.gateways };
   }
 
+  /** The gateways of the group with the part of all flows that each gets now. */
   shares(group: number): GatewayShare[] {
     const { gateways, peers, owners } = this.stateOf(group);
     const counts = bucketCounts(owners, gateways.length);

@@ -30,7 +30,7 @@ const TOMBSTONES_MAX = PEER_HASH_WORDS / 4;
 export class Peers implements Reclaimer {
   readonly #words: Uint32Array;
   readonly #retired: Retired;
-  readonly #released: (peer: number) => void;
+  readonly #released: (peer: number, address: Address) => void;
   readonly #uses = new Uint32Array(PEERS_MAX);
   /** How many groups of a cluster the peer is in, by peer * CLUSTERS_MAX + cluster. */
   readonly #clusterUses = new Map<number, number>();
@@ -43,7 +43,7 @@ export class Peers implements Reclaimer {
   readonly #spareBank: Reclaimer = { reclaimed: () => this.#spareReclaimed() };
 
   /** `released` is told each index that no reader can hold any more, before it is used again. */
-  constructor(words: Uint32Array, retired: Retired, released: (peer: number) => void) {
+  constructor(words: Uint32Array, retired: Retired, released: (peer: number, address: Address) => void) {
     this.#words = words;
     this.#retired = retired;
     this.#released = released;
@@ -94,8 +94,9 @@ export class Peers implements Reclaimer {
   }
 
   reclaimed(peer: number): void {
+    const address = peerWord(this.#words, peer, PEER.ADDRESS);
     this.#words.fill(0, PEERS + peer * PEER_WORDS, PEERS + (peer + 1) * PEER_WORDS);
-    this.#released(peer);
+    this.#released(peer, address);
     this.#free.push(peer);
   }
 
