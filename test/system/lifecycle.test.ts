@@ -77,7 +77,7 @@ async function restartUnderTraffic(scene: JoinedClusters, gateway: GatewayProces
   const gapMs = firstReplyAfter(answer, restartedAt);
   assert.ok(gapMs <= 1000, `forwarded again ${gapMs} ms after the restart`);
   assert.equal(answer.corrupted, 0);
-  await agent.daemon.kill('SIGKILL');
+  await agent.close();
 }
 
 function variants(name: string, body: (variant: Variant) => Promise<void>): void {

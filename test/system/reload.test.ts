@@ -1,45 +1,14 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RouteRow } from '../../src/admin/view.ts';
-import {
-  type ClusterEntry,
-  entryOf,
-  GatewayProcess,
-  type JoinedClusters,
-  joinClusters,
-} from './topology/gateway-process.ts';
+import { entryOf, GatewayProcess, joinClusters } from './topology/gateway-process.ts';
+import { joinedWithWatchedFiles, LATE_ADDRESS, LATE_CIDR, lateNetwork } from './topology/late-network.ts';
 import { inScene, systemTest } from './topology/scene.ts';
 import { poll } from './topology/topology.ts';
 import { twoClusters } from './topology/two-clusters.ts';
 
 const EDITS = 1000;
 const CIDRS = 10_000;
-/** A network of B that is told to A's gateway by its watched file, while the test runs. */
-const LATE_CIDR = '10.3.0.0/24';
-const LATE_ADDRESS = '10.3.0.2';
-
-/** Two clusters whose gateways also watch a file each; B owns one more network than A's configuration knows. */
-async function watching(): Promise<JoinedClusters> {
-  const scene = await twoClusters();
-  const pod = scene.b.pods[0]!;
-  await pod.machine.ip(`addr add ${LATE_ADDRESS}/32 dev eth0`);
-  await scene.b.gateways[0]!.machine.ip(`route add ${LATE_CIDR} via ${pod.address}`);
-  const change = { watch: [{ kind: 'file', path: 'clusters.yaml', pollInterval: '60s' }] };
-  return joinClusters(scene, change, (gateway, local, remote) => {
-    gateway.writeWatched([]);
-    if (local === scene.b) {
-      gateway.configure(local, remote, {
-        ...change,
-        cluster: { name: local.name, cidrs: [local.cidr, LATE_CIDR] },
-      });
-    }
-  });
-}
-
-function late(scene: JoinedClusters): ClusterEntry {
-  return { name: 'west-late', cidrs: [LATE_CIDR], gateways: entryOf(scene.b).gateways };
-}
-
 async function hasRoute(gateway: GatewayProcess, cidr: string): Promise<boolean> {
   const routes = (await gateway.api('/api/v1/routes')) as RouteRow[];
   return routes.some((route) => route.cidr === cidr);
@@ -48,7 +17,7 @@ async function hasRoute(gateway: GatewayProcess, cidr: string): Promise<boolean>
 systemTest(
   `${EDITS} edits of the watched file under traffic lose no packet of an unchanged route`,
   async () => {
-    await inScene(watching, async (scene) => {
+    await inScene(joinedWithWatchedFiles, async (scene) => {
       const { a, b, gwA } = scene;
       const agent = await a.pods[0]!.machine.agent();
       const series = agent.call('ping', {
@@ -76,7 +45,7 @@ systemTest(
 );
 
 systemTest('a CIDR added to the watched file is reached by packets within 200 ms', async () => {
-  await inScene(watching, async (scene) => {
+  await inScene(joinedWithWatchedFiles, async (scene) => {
     const { a, gwA } = scene;
     const delays: number[] = [];
     // The bound is on the gateway: the best of three is what it takes when the machine does nothing else at that moment.
@@ -88,7 +57,7 @@ systemTest('a CIDR added to the watched file is reached by packets within 200 ms
       });
       await poll('pings', 2000, async () => (await agent.call('pingProgress', null)).sent > 50);
       const editedAt = Date.now();
-      gwA.writeWatched([late(scene)]);
+      gwA.writeWatched([lateNetwork(scene)]);
       await poll('replies', 5000, async () => (await agent.call('pingProgress', null)).received > 20);
       await agent.call('stop', null);
       const answer = await series;
@@ -99,7 +68,7 @@ systemTest('a CIDR added to the watched file is reached by packets within 200 ms
       delays.push(answer.startedAt + first - editedAt);
       gwA.writeWatched([]);
       await poll('the route gone', 2000, async () => !(await hasRoute(gwA, LATE_CIDR)));
-      await agent.daemon.kill('SIGKILL');
+      await agent.close();
     }
     assert.ok(Math.min(...delays) <= 200, `${delays.map((ms) => ms.toFixed(0)).join(', ')} ms`);
   });

@@ -15,7 +15,7 @@ async function agents(scene: JoinedClusters): Promise<[Agent, Agent]> {
 }
 
 async function close(...agents: readonly Agent[]): Promise<void> {
-  await Promise.all(agents.map((agent) => agent.daemon.kill('SIGKILL')));
+  await Promise.all(agents.map((agent) => agent.close()));
 }
 
 /** A TCP stream one way and a UDP flow there and back, at the same time. */

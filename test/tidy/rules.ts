@@ -34,7 +34,7 @@ const IMPURE_BASE = ['src/base/log.ts', 'src/base/clock.ts'];
 
 export const LINES_MAX = 500;
 const VAGUE_NAMES = /^(?:utils?|helpers?|common|misc|index|shared|lib|tools?|stuff|functions)$/;
-const FILE_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.test)?\.ts$/;
+const FILE_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.(?:test|bench))?\.ts$/;
 /** Absolute paths of somebody's machine; written in pieces so that this file keeps its own rule. */
 const MACHINE_PATH = new RegExp(
   `(?<![\\w.$}~-])/(?:${['work', 'home', 'root', 'tmp', 'mnt', 'Users'].join('|')})/[\\w.-]`,

@@ -44,6 +44,11 @@ export class Agent {
     });
   }
 
+  /** Ends the agent and whatever it had open. */
+  async close(): Promise<void> {
+    await this.daemon.kill('SIGKILL');
+  }
+
   #settle(reply: Reply): void {
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);

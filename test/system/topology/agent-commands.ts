@@ -22,9 +22,10 @@ export interface AgentCommands {
     request: { packets: readonly string[]; gapMs: number };
     answer: { refused: readonly { index: number; errno: number }[] };
   };
-  /** Keeps what a raw socket of `protocol` receives, until `takePackets`. */
+  /** Keeps what a raw socket of `protocol` receives, as long as the agent lives. */
   capture: { request: { protocol: number }; answer: null };
-  takePackets: { request: { protocol: number }; answer: readonly string[] };
+  /** All that was captured so far. */
+  captured: { request: { protocol: number }; answer: readonly string[] };
 
   /** Answers when every earlier command has begun: a receiver is open before the sender is asked. */
   begun: { request: null; answer: null };

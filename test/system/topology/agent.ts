@@ -41,15 +41,13 @@ const handlers: Handlers = {
   tcpSend,
   sendPackets,
   async capture({ protocol }) {
-    captures.get(protocol)?.take();
-    captures.set(protocol, new Capture(protocol));
+    if (!captures.has(protocol)) captures.set(protocol, new Capture(protocol));
     return null;
   },
-  async takePackets({ protocol }) {
-    const packets = captures.get(protocol)?.take();
-    captures.delete(protocol);
-    if (packets === undefined) throw new Error(`no capture of protocol ${protocol} runs`);
-    return packets;
+  async captured({ protocol }) {
+    const capture = captures.get(protocol);
+    if (capture === undefined) throw new Error(`no capture of protocol ${protocol} runs`);
+    return capture.packets();
   },
   sendSizes,
   async begun() {

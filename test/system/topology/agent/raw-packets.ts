@@ -25,21 +25,18 @@ export async function sendPackets(
   return { refused };
 }
 
-/** Keeps what one raw socket receives until it is asked for. */
+/** Keeps what one raw socket receives. */
 export class Capture {
   readonly #port: RawPort;
   readonly #packets: string[] = [];
-  readonly #timer: NodeJS.Timeout;
 
   constructor(protocol: number) {
     this.#port = new RawPort(protocol);
-    this.#timer = setInterval(() => this.#drain(), CAPTURE_POLL_MS);
+    setInterval(() => this.#drain(), CAPTURE_POLL_MS);
   }
 
-  take(): string[] {
-    clearInterval(this.#timer);
+  packets(): readonly string[] {
     this.#drain();
-    this.#port.close();
     return this.#packets;
   }
 

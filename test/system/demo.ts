@@ -1,0 +1,237 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Agent } from './topology/agent-client.ts';
+import type { GatewayProcess, JoinedClusters } from './topology/gateway-process.ts';
+import { joinedWithWatchedFiles, LATE_ADDRESS, LATE_CIDR, lateNetwork } from './topology/late-network.ts';
+import {
+  findProgram,
+  isInsideSandbox,
+  lacking,
+  probeSandbox,
+  sandboxEnvironment,
+} from './topology/sandbox.ts';
+import { poll } from './topology/topology.ts';
+
+/**
+ * `npm run demo`: two clusters, two real gateways, real packets, in namespaces that are gone afterwards. Exit status 0 only if every
+ * step held. Needs Node, the compiled addon and iproute2; shows the packets on the underlay where tcpdump or tshark is installed.
+ */
+const TRANSFER_BYTES = 64 << 20;
+const PINGS = 500;
+
+let failed = 0;
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function indent(text: string): string {
+  return text.trimEnd().replaceAll(/^/gm, '      ');
+}
+
+/** One step of the story: its line is written when it is known whether it held. */
+async function step(title: string, body: () => Promise<string>): Promise<void> {
+  try {
+    const figure = await body();
+    say(`  ✓ ${title}${figure === '' ? '' : `: ${figure}`}`);
+  } catch (error) {
+    failed++;
+    say(`  ✗ ${title}: ${(error as Error).message}`);
+  }
+}
+
+function expect(holds: boolean, otherwise: string): void {
+  if (!holds) throw new Error(otherwise);
+}
+
+async function pings(agent: Agent, destination: string): Promise<string> {
+  const answer = await agent.call('ping', {
+    ...{ destination, count: PINGS, intervalMs: 1, sizeBytes: 84, seed: 1, timeoutMs: 1000 },
+  });
+  expect(answer.corrupted === 0, `${answer.corrupted} of ${answer.sent} came back changed`);
+  expect(answer.lost.length === 0, `${answer.lost.length} of ${answer.sent} lost`);
+  const { median, p99 } = answer.roundTripMs;
+  return `${answer.received} of ${answer.sent} at 1 ms, round trip ${median.toFixed(2)} ms (99 %: ${p99.toFixed(2)} ms)`;
+}
+
+async function transfer(scene: JoinedClusters, client: Agent, server: Agent): Promise<string> {
+  await server.call('tcpSink', { port: 5001 });
+  const destination = scene.b.pods[0]!.address;
+  const answer = await client.call('tcpSend', {
+    ...{ destination, port: 5001, bytes: TRANSFER_BYTES, connections: 1, seed: 2 },
+  });
+  const [received] = answer.received;
+  expect(received?.bytes === TRANSFER_BYTES, `${received?.bytes} of ${TRANSFER_BYTES} bytes arrived`);
+  expect(received?.firstDifference === -1, `differs from byte ${received?.firstDifference}`);
+  return `${TRANSFER_BYTES >> 20} MiB arrived unchanged, ${answer.megabitsPerSecond.toFixed(0)} Mbit/s`;
+}
+
+/** Decoders in the order we like to show them; both print one packet in one or two lines. */
+const DECODERS = [
+  {
+    name: 'tcpdump',
+    options: (device: string) => [
+      '-Z',
+      'root',
+      '-n',
+      '-t',
+      '-v',
+      '-l',
+      '-c',
+      '4',
+      '-i',
+      device,
+      'ip proto 4',
+    ],
+  },
+  { name: 'tshark', options: (device: string) => ['-n', '-l', '-c', '4', '-i', device, '-f', 'ip proto 4'] },
+];
+
+/** Starts listening on the router's device, makes traffic, and returns what the decoder printed. */
+async function decode(scene: JoinedClusters, agent: Agent): Promise<void> {
+  const decoder = DECODERS.find(({ name }) => findProgram(name) !== undefined);
+  if (decoder === undefined) {
+    say(`  – packets on the underlay: not shown, ${lacking('tcpdump', 'tcpdump')}`);
+    return;
+  }
+  await step(`IPIP packets between the gateways, decoded by ${decoder.name}`, async () => {
+    const listening = scene.router.start(decoder.name, [
+      decoder.name,
+      ...decoder.options(scene.routerDevice),
+    ]);
+    await poll(
+      `${decoder.name} listening`,
+      5000,
+      () => !listening.isRunning || /listening|Capturing/i.test(listening.log()),
+    );
+    await poll('four packets', 5000, async () => {
+      if (listening.isRunning) await pings(agent, scene.b.pods[0]!.address);
+      return !listening.isRunning;
+    });
+    const inside = new RegExp(
+      `${scene.a.pods[0]!.address.replaceAll('.', '\\.')} (?:>|→) ${scene.b.pods[0]!.address}`,
+    );
+    expect(inside.test(listening.stdout()), `no inner packet in\n${listening.log()}`);
+    return `\n${indent(listening.stdout())}`;
+  });
+}
+
+/** Edits the watched file of A's gateway while pings flow on a route that the edit does not touch. */
+async function editUnderTraffic(scene: JoinedClusters, agent: Agent, other: Agent): Promise<string> {
+  const request = { count: 20_000, intervalMs: 1, sizeBytes: 84, seed: 3, timeoutMs: 1000 };
+  const steady = agent.call('ping', { ...request, destination: scene.b.pods[0]!.address });
+  const late = other.call('ping', { ...request, destination: LATE_ADDRESS, timeoutMs: 100 });
+  const received = (of: Agent, count: number) => async (): Promise<boolean> =>
+    (await of.call('pingProgress', null)).received >= count;
+  await poll('traffic before the edit', 5000, received(agent, 200));
+  expect(
+    (await other.call('pingProgress', null)).received === 0,
+    `${LATE_CIDR} was reachable before the edit`,
+  );
+  const editedAt = Date.now();
+  scene.gwA.writeWatched([lateNetwork(scene)]);
+  await poll(`${LATE_CIDR} reachable after the edit`, 5000, received(other, 200));
+  await Promise.all([agent, other].map((each) => each.call('stop', null)));
+  const [kept, added] = await Promise.all([steady, late]);
+  expect(kept.lost.length === 0, `${kept.lost.length} of ${kept.sent} pings lost on the other route`);
+  const first =
+    Array.from({ length: added.sent }, (_, number) => number).find((n) => !added.lost.includes(n)) ?? 0;
+  const tookMs = added.startedAt + first - editedAt;
+  return `reached after ${tookMs.toFixed(0)} ms, 0 of ${kept.sent} pings lost on the route that was there`;
+}
+
+async function leavesNothing(gateway: GatewayProcess): Promise<string> {
+  const start = performance.now();
+  const status = await gateway.kill('SIGTERM');
+  const tookMs = performance.now() - start;
+  expect(status === 0, `ended with ${status}\n${gateway.daemon.log()}`);
+  const links = await gateway.machine.exec('ip', '-o', 'link', 'show');
+  const routes = await gateway.machine.exec('ip', 'route', 'show', 'table', 'all', 'proto', '73');
+  expect(!links.includes('isthmus'), `left a device:\n${links}`);
+  expect(routes.trim() === '', `left routes:\n${routes}`);
+  return `stopped in ${tookMs.toFixed(0)} ms, no device and no route left`;
+}
+
+async function show(scene: JoinedClusters): Promise<void> {
+  const { a, b, gwA, gwB } = scene;
+  const [podA, podB] = [a.pods[0]!, b.pods[0]!];
+  const [agentA, agentB, second] = [
+    await podA.machine.agent(),
+    await podB.machine.agent(),
+    await podA.machine.agent(),
+  ];
+  say(
+    `\n  The configuration file of ${gwA.machine.name}:\n\n${indent(readFileSync(gwA.configurationFile, 'utf8'))}\n`,
+  );
+  await step(`ping from ${podA.address} to ${podB.address}`, () => pings(agentA, podB.address));
+  await step(`ping from ${podB.address} to ${podA.address}`, () => pings(agentB, podA.address));
+  await step(`TCP from ${podA.address} to ${podB.address}`, () => transfer(scene, agentA, agentB));
+  await decode(scene, agentA);
+  await step(`${LATE_CIDR} added to the watched file while traffic flows`, () =>
+    editUnderTraffic(scene, agentA, second),
+  );
+  for (const gateway of [gwA, gwB]) {
+    await step(
+      `isthmus status of ${gateway.machine.name}`,
+      async () => `\n${indent(await gateway.command('status'))}`,
+    );
+  }
+  for (const gateway of [gwA, gwB])
+    await step(`SIGTERM to ${gateway.machine.name}`, () => leavesNothing(gateway));
+}
+
+const PICTURE = `
+  Two clusters; the router between their gateways knows none of the overlay addresses:
+
+    east 10.1.0.0/16                                                west 10.2.0.0/16
+    podA1 ─────── gwA ═══════════════ router ═══════════════ gwB ─────── podB1
+    10.1.1.2      172.31.1.2           IPIP           172.31.2.2      10.2.1.2
+`;
+
+async function main(): Promise<void> {
+  say(PICTURE);
+  let scene: JoinedClusters | undefined;
+  await step('two gateways run and are ready', async () => {
+    const start = performance.now();
+    scene = await joinedWithWatchedFiles();
+    return `machines and gateways in ${((performance.now() - start) / 1000).toFixed(1)} s`;
+  });
+  if (scene === undefined) return;
+  try {
+    await show(scene);
+  } catch (error) {
+    failed++;
+    say(`  ✗ ${(error as Error).stack}`);
+  }
+  if (failed > 0) say(`\n${scene.topology.logs()}`);
+  await step('everything taken down', async () => {
+    await scene!.topology.close();
+    return '';
+  });
+}
+
+/** Runs this program again inside the sandbox; returns its exit status. */
+function runInSandbox(): number {
+  const sandbox = probeSandbox();
+  if (!sandbox.possible) {
+    process.stderr.write(`demo: ${sandbox.reason}\n`);
+    return 1;
+  }
+  const [program, ...words] = [
+    ...sandbox.command,
+    process.execPath,
+    '--enable-source-maps',
+    fileURLToPath(import.meta.url),
+  ];
+  const { status } = spawnSync(program!, words, { stdio: 'inherit', env: sandboxEnvironment() });
+  return status ?? 1;
+}
+
+if (isInsideSandbox()) {
+  await main();
+  say(failed === 0 ? '\nAll held.' : `\n${failed} ${failed === 1 ? 'step' : 'steps'} failed.`);
+  process.exit(failed === 0 ? 0 : 1);
+} else {
+  process.exitCode = runInSandbox();
+}

@@ -1,0 +1,38 @@
+import { Buffer } from 'node:buffer';
+import type { Agent } from './agent-client.ts';
+import { type Machine, poll } from './topology.ts';
+
+const FIRST_MS = 3000;
+
+/** What arrives at a machine of one IP protocol, header included: a copy, as every raw socket gets one. */
+export class Tap {
+  readonly #agent: Agent;
+  readonly #protocol: number;
+
+  private constructor(agent: Agent, protocol: number) {
+    this.#agent = agent;
+    this.#protocol = protocol;
+  }
+
+  /** Resolves when nothing that arrives from now on is missed. */
+  static async open(machine: Machine, protocol: number): Promise<Tap> {
+    const agent = await machine.agent();
+    await agent.call('capture', { protocol });
+    return new Tap(agent, protocol);
+  }
+
+  /** All that arrived so far. */
+  async packets(): Promise<Buffer[]> {
+    const packets = await this.#agent.call('captured', { protocol: this.#protocol });
+    return packets.map((hex) => Buffer.from(hex, 'hex'));
+  }
+
+  /** The first that arrives; `what` names it in the error when none does. */
+  async first(what: string): Promise<Buffer> {
+    return poll(what, FIRST_MS, async () => (await this.packets())[0]);
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.close();
+  }
+}
