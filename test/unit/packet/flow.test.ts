@@ -7,7 +7,7 @@ import { flowHash, flowHashOf, hasPorts } from '../../../src/packet/flow.ts';
 import { checkInner, IPV4 } from '../../../src/packet/ipv4.ts';
 import { VERDICT } from '../../../src/packet/verdict.ts';
 import { LINUX_SYN } from '../../vectors/tcp-vectors.ts';
-import { Guarded, hostilePacket, plainPacket, SEED } from './oracle.ts';
+import { Guarded, hostilePacket, plainFlowHash, plainPacket, SEED } from './oracle.ts';
 
 const SOURCE = 0xc0a80001;
 const DESTINATION = 0x0a020003;
@@ -59,6 +59,21 @@ test('options move the ports, and the hash follows them', () => {
   const options = new Uint8Array(8).fill(1);
   const packet = plainPacket({ source: SOURCE, destination: DESTINATION, protocol: 6, options, payload });
   assert.equal(flowHash(packet, 0), flowHashOf(SOURCE, DESTINATION, 6, PORTS));
+});
+
+test('is MurmurHash3 by the book, so that every gateway and every engine picks alike', () => {
+  const u32 = fc.integer({ min: 0, max: 0xffffffff });
+  fc.assert(
+    fc.property(u32, u32, fc.nat(255), u32, (source, destination, protocol, ports) => {
+      assert.equal(
+        flowHashOf(source, destination, protocol, ports),
+        plainFlowHash(source, destination, protocol, ports),
+      );
+    }),
+    { seed: SEED },
+  );
+  // A change of this number moves every flow of every running pair of gateways to another one.
+  assert.equal(flowHashOf(0x0a010001, 0x0a010002, 6, 0xea9a01bb), 694_412_355);
 });
 
 test('is the same for addresses and ports given as u32 and as i32, and always an i32, which is never boxed', () => {

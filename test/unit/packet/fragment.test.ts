@@ -214,6 +214,24 @@ test('a packet that fits is its own only fragment', () => {
   assert.deepEqual(cut(packet, 36), [packet]);
 });
 
+test('a first fragment that is made elsewhere equals the one made in place, and leaves the packet as it was', () => {
+  const packet = plainPacket({ options: OPTIONS, payload: Uint8Array.from({ length: 200 }, (_, i) => i) });
+  const bytes = new Uint8Array(1000);
+  bytes.set(packet);
+  const count = fragmentCount(packet.length, 20 + OPTIONS.length, 100);
+  const length = writeFragment(bytes, 0, 0, count, 100, 500);
+  assert.deepEqual(bytes.slice(500, 500 + length), cut(packet, 100)[0]);
+  assert.deepEqual(bytes.slice(0, packet.length), packet);
+});
+
+test('copies no option behind the end of the list', () => {
+  const packet = plainPacket({
+    options: bytesOfHex('8804 0102 0000 0000 8804 0304'),
+    payload: new Uint8Array(100),
+  });
+  assert.equal(toHex(fieldsOf(cut(packet, 68)[1]!).header.slice(20)), '88040102');
+});
+
 test('refuses a fragment behind the 13-bit offset instead of wrapping it onto the beginning (ping of death)', () => {
   const packet = plainPacket({ fragment: 0x1fff, payload: new Uint8Array(600) });
   const bytes = new Uint8Array(2000).fill(CANARY);

@@ -75,6 +75,21 @@ export function transportChecksum(packet: Uint8Array): number {
   return plainChecksum(Uint8Array.from([...pseudo, ...packet.subarray(header)]));
 }
 
+const U32 = 0xffffffffn;
+
+/** MurmurHash3 (x86, 32 bit) over source, destination and ports, seeded with the protocol and without the length, as an i32. */
+export function plainFlowHash(source: number, destination: number, protocol: number, ports: number): number {
+  const rotate = (word: bigint, bits: bigint): bigint => ((word << bits) | (word >> (32n - bits))) & U32;
+  let hash = BigInt(protocol);
+  for (const word of [source, destination, ports]) {
+    const scrambled = (rotate((BigInt(word >>> 0) * 0xcc9e2d51n) & U32, 15n) * 0x1b873593n) & U32;
+    hash = (rotate(hash ^ scrambled, 13n) * 5n + 0xe6546b64n) & U32;
+  }
+  hash = ((hash ^ (hash >> 16n)) * 0x85ebca6bn) & U32;
+  hash = ((hash ^ (hash >> 13n)) * 0xc2b2ae35n) & U32;
+  return Number(BigInt.asIntN(32, hash ^ (hash >> 16n)));
+}
+
 const CANARY = 0xa5;
 const CANARY_BYTES = 96;
 
