@@ -155,6 +155,11 @@ const securitySection = section({
       'which inner sources a peer may send: those of its clusters, of any remote cluster, or any (RFC 2827)',
     )
     .prefault('strict'),
+  transit: list(label(), 'cluster names', 0, CLUSTERS_MAX)
+    .describe(
+      'remote clusters for which we also forward what other remote clusters send them; else only our own CIDRs are accepted as inner destinations',
+    )
+    .prefault([]),
 });
 
 const routesSection = section({

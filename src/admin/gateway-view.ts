@@ -1,0 +1,349 @@
+import { type Address, formatAddress, formatCidr, parseAddress } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import { printConfig } from '../config/print.ts';
+import type { Config } from '../config/schema.ts';
+import { DROPS_INBOUND, DROPS_OUTBOUND, PEER_CELL, peerCell, sumCell, TOTAL } from '../dataplane/counters.ts';
+import type { Dataplane } from '../dataplane/plane.ts';
+import type { Publisher } from '../dataplane/publisher.ts';
+import type { Fib, PeerInfo } from '../fib/fib.ts';
+import type { PathMtuTable } from '../health/path-mtu.ts';
+import type { TunnelDevice } from '../host/device.ts';
+import type { HostProblem } from '../host/sysctl.ts';
+import type { Underlay } from '../host/underlay.ts';
+import { DROP_REASONS } from '../packet/verdict.ts';
+import type { Route } from '../table/route.ts';
+import type { Table } from '../table/table.ts';
+import { traceFlow } from './trace.ts';
+import type {
+  ClusterRow,
+  GatewayView,
+  PeerRow,
+  RefusedRow,
+  ReloadResult,
+  RouteRow,
+  SourceRow,
+  Status,
+  Trace,
+  TraceQuery,
+  Traffic,
+} from './view.ts';
+
+/** What the running gateway is made of, as far as people may see it. The composition root fills it in as the parts come up. */
+export interface GatewayState {
+  readonly version: string;
+  readonly configFile: string;
+  config: Config;
+  phase: 'starting' | 'running' | 'stopping';
+  readonly startedWallMs: number;
+  loadedWallMs: number;
+  lastReload: { atWallMs: number; ok: boolean; error: string | null } | null;
+  reloads: number;
+  reloadFailures: number;
+  hostProblems: readonly HostProblem[];
+  /** Failures that do not stop the gateway: routes that the kernel refused, a snapshot that cannot be written. By what failed. */
+  readonly failures: Map<string, string>;
+  /** What the last ICMP error about each peer said. */
+  readonly peerErrors: Map<Address, string>;
+  underlay: Underlay | undefined;
+  device: TunnelDevice | undefined;
+  plane: Dataplane | undefined;
+}
+
+export interface GatewayParts {
+  readonly state: GatewayState;
+  readonly table: Table;
+  readonly fib: Fib;
+  readonly publisher: Publisher;
+  readonly pathMtu: PathMtuTable;
+  readonly clock: Clock;
+  readonly reload: () => Promise<ReloadResult>;
+}
+
+/** Answers the admin API from the parts of the running gateway. Reads only. */
+export class RunningGatewayView implements GatewayView {
+  readonly #parts: GatewayParts;
+
+  constructor(parts: GatewayParts) {
+    this.#parts = parts;
+  }
+
+  status(): Status {
+    const { state, table, fib, publisher, clock } = this.#parts;
+    const { config, underlay, device, plane } = state;
+    const problems = this.problems();
+    const routes = [...table.routes()];
+    const shadows = table.shadows();
+    const conflicts = table.conflicts();
+    const stats = fib.stats();
+    return {
+      version: state.version,
+      cluster: config.cluster.name,
+      state: state.phase === 'running' ? (problems.length === 0 ? 'ok' : 'degraded') : state.phase,
+      problems,
+      startedAt: iso(state.startedWallMs),
+      uptimeSeconds: Math.floor((clock.wallMs() - state.startedWallMs) / 1000),
+      underlay: {
+        address: underlay === undefined ? 'not known yet' : formatAddress(underlay.address),
+        device: underlay?.deviceName ?? 'not known yet',
+        mtuBytes: underlay?.mtuBytes ?? 0,
+        socket: config.tunnel.underlaySocket,
+      },
+      tunnel: {
+        device: config.tunnel.device,
+        mtuBytes: device?.mtuBytes ?? 0,
+        address: config.tunnel.address === null ? null : formatAddress(config.tunnel.address),
+        engine: 'userspace',
+        workers: plane?.running ?? 0,
+        workerRestarts: plane?.restarts ?? 0,
+      },
+      configuration: {
+        file: state.configFile,
+        loadedAt: iso(state.loadedWallMs),
+        lastReload:
+          state.lastReload === null
+            ? null
+            : { at: iso(state.lastReload.atWallMs), ok: state.lastReload.ok, error: state.lastReload.error },
+      },
+      local: config.cluster.cidrs.map(formatCidr),
+      clusters: this.#clusters(routes),
+      sources: this.#sources(),
+      counts: {
+        routes: routes.length,
+        peers: fib.peers().length,
+        refused: table.refused().length,
+        conflicts: conflicts.length,
+        shadows: shadows.length,
+      },
+      conflicts: conflicts.map((conflict) => ({
+        cidr: formatCidr(conflict.cidr),
+        cluster: conflict.cluster,
+        claimedBy: conflict.claimedBy,
+        detail: conflict.detail,
+      })),
+      shadows: shadows.map((shadow) => ({
+        cidr: formatCidr(shadow.cidr),
+        cluster: shadow.cluster,
+        within: formatCidr(shadow.within),
+        withinCluster: shadow.withinCluster,
+      })),
+      traffic: this.#traffic(),
+      fib: {
+        prefixes: stats.prefixes,
+        bytesUsed: stats.bytesUsed,
+        bytesCapacity: stats.bytesCapacity,
+        epoch: stats.epoch,
+        lastPublishMs: publisher.lastPublishMs,
+      },
+    };
+  }
+
+  routes(): RouteRow[] {
+    const { table } = this.#parts;
+    const alive = this.#aliveByAddress();
+    const shadows = new Map(
+      table.shadows().map((shadow) => [formatCidr(shadow.cidr), formatCidr(shadow.within)]),
+    );
+    return [...table.routes()].map((route) => {
+      const cidr = formatCidr(route.cidr);
+      return {
+        cidr,
+        cluster: route.cluster,
+        gateways: route.gateways.map(({ address, weight }) => ({
+          address: formatAddress(address),
+          weight,
+          alive: alive.get(address) ?? false,
+        })),
+        origins: [...route.origins],
+        stale: route.stale,
+        since: iso(route.sinceMs),
+        shadows: shadows.get(cidr) ?? null,
+      };
+    });
+  }
+
+  refused(): RefusedRow[] {
+    return this.#parts.table.refused().map((refusal) => ({
+      cidr: formatCidr(refusal.cidr),
+      cluster: refusal.cluster,
+      source: refusal.source,
+      id: refusal.id,
+      reason: refusal.reason,
+      detail: refusal.detail,
+    }));
+  }
+
+  peers(): PeerRow[] {
+    const { fib, state, pathMtu } = this.#parts;
+    const blocks = state.plane?.counterBlocks ?? [];
+    const linkMtu = state.underlay?.mtuBytes ?? 0;
+    return fib.peers().map((peer) => {
+      const cell = (which: number) => sumCell(blocks, peerCell(peer.index) + which);
+      return {
+        address: formatAddress(peer.address),
+        clusters: [...peer.clusters],
+        alive: peer.alive,
+        pathMtuBytes: effectiveMtu(peer, linkMtu),
+        pathMtuSource: pathMtu.isLearned(peer.address) ? 'icmp' : 'link',
+        lastError: state.peerErrors.get(peer.address) ?? null,
+        outbound: {
+          packets: cell(PEER_CELL.OUTBOUND_PACKETS),
+          bytes: cell(PEER_CELL.OUTBOUND_BYTES),
+          drops: cell(PEER_CELL.OUTBOUND_DROPS),
+        },
+        inbound: {
+          packets: cell(PEER_CELL.INBOUND_PACKETS),
+          bytes: cell(PEER_CELL.INBOUND_BYTES),
+          drops: cell(PEER_CELL.INBOUND_DROPS),
+        },
+      };
+    });
+  }
+
+  trace(query: TraceQuery): Trace {
+    const { table, fib, state } = this.#parts;
+    const destination = parseAddress(query.destination);
+    return traceFlow({
+      query,
+      destination,
+      local: state.config.cluster.cidrs,
+      candidates: table.candidates(destination),
+      refused: this.refused(),
+      fib,
+      linkMtuBytes: state.underlay?.mtuBytes ?? 0,
+    });
+  }
+
+  reload(): Promise<ReloadResult> {
+    return this.#parts.reload();
+  }
+
+  configuration(): string {
+    return printConfig(this.#parts.state.config);
+  }
+
+  readiness(): { ready: boolean; reasons: string[] } {
+    const { state, table } = this.#parts;
+    const reasons: string[] = [];
+    if (state.phase !== 'running') reasons.push(`the gateway is ${state.phase}`);
+    if (state.plane !== undefined && state.plane.running === 0) reasons.push('no packet worker runs');
+    for (const problem of state.hostProblems) if (problem.isFatal) reasons.push(problem.message);
+    for (const source of table.sources()) {
+      // A stale source keeps its routes, so traffic flows and restarting this pod would only lose more: not a reason.
+      if (source.state === 'waiting') reasons.push(`source ${source.name} has not been read yet`);
+    }
+    return { ready: reasons.length === 0, reasons };
+  }
+
+  problems(): string[] {
+    const { state, table, publisher } = this.#parts;
+    const problems = state.hostProblems.map((problem) => problem.message);
+    problems.push(...state.failures.values());
+    if (publisher.isBehind)
+      problems.push('the FIB image is full: the packet path has older routes than the table');
+    if (state.lastReload !== null && !state.lastReload.ok) {
+      problems.push(
+        `the configuration file is wrong, the previous one stays in force: ${state.lastReload.error ?? ''}`,
+      );
+    }
+    for (const source of table.sources()) {
+      if (source.state === 'stale')
+        problems.push(`source ${source.name} is stale: ${source.reason ?? 'no reason given'}`);
+      if (source.held !== undefined) {
+        problems.push(
+          `source ${source.name} withdrew ${source.held.claims} claims at once; they stay until ${iso(source.held.untilMs)}`,
+        );
+      }
+    }
+    const plane = state.plane;
+    if (plane !== undefined && plane.running < plane.configured) {
+      problems.push(
+        `${plane.configured - plane.running} of ${plane.configured} packet workers are being restarted`,
+      );
+    }
+    return problems;
+  }
+
+  clusterRows(): ClusterRow[] {
+    return this.#clusters([...this.#parts.table.routes()]);
+  }
+
+  #aliveByAddress(): Map<Address, boolean> {
+    return new Map(this.#parts.fib.peers().map((peer) => [peer.address, peer.alive]));
+  }
+
+  #clusters(routes: readonly Route[]): ClusterRow[] {
+    const alive = this.#aliveByAddress();
+    const rows = new Map<string, { routes: number; fresh: number; gateways: Set<Address> }>();
+    for (const route of routes) {
+      let row = rows.get(route.cluster);
+      if (row === undefined) {
+        row = { routes: 0, fresh: 0, gateways: new Set() };
+        rows.set(route.cluster, row);
+      }
+      row.routes += 1;
+      if (!route.stale) row.fresh += 1;
+      for (const gateway of route.gateways) row.gateways.add(gateway.address);
+    }
+    return [...rows].map(([name, row]) => ({
+      name,
+      routes: row.routes,
+      gateways: row.gateways.size,
+      gatewaysAlive: [...row.gateways].filter((address) => alive.get(address) === true).length,
+      stale: row.fresh < row.routes,
+    }));
+  }
+
+  #sources(): SourceRow[] {
+    return this.#parts.table.sources().map((source) => ({
+      name: source.name,
+      state: source.state,
+      reason: source.reason ?? null,
+      claims: source.claims,
+      refused: source.refused,
+      lastUpdateAt: source.lastUpdateMs === undefined ? null : iso(source.lastUpdateMs),
+      held:
+        source.held === undefined ? null : { claims: source.held.claims, until: iso(source.held.untilMs) },
+    }));
+  }
+
+  #traffic(): Traffic {
+    const blocks = this.#parts.state.plane?.counterBlocks ?? [];
+    const total = (cell: number) => sumCell(blocks, cell);
+    return {
+      outbound: {
+        packets: total(TOTAL.OUTBOUND_PACKETS),
+        bytes: total(TOTAL.OUTBOUND_BYTES),
+        drops: drops(blocks, 'outbound', DROPS_OUTBOUND),
+      },
+      inbound: {
+        packets: total(TOTAL.INBOUND_PACKETS),
+        bytes: total(TOTAL.INBOUND_BYTES),
+        drops: drops(blocks, 'inbound', DROPS_INBOUND),
+      },
+      fragmented: total(TOTAL.FRAGMENTED),
+      mssClamped: total(TOTAL.MSS_CLAMPED),
+      icmpSent: total(TOTAL.ICMP_QUEUED),
+      icmpSuppressed: total(TOTAL.ICMP_SUPPRESSED),
+    };
+  }
+}
+
+/** A path MTU of 0 in the image means that nothing was learned: the underlay device's holds. */
+export function effectiveMtu(peer: PeerInfo, linkMtuBytes: number): number {
+  return peer.pathMtuBytes === 0 ? linkMtuBytes : Math.min(peer.pathMtuBytes, linkMtuBytes);
+}
+
+/** Every reason of the direction that was counted at least once. */
+function drops(blocks: readonly Float64Array[], direction: string, base: number): Record<string, number> {
+  const result: Record<string, number> = {};
+  for (const reason of DROP_REASONS) {
+    if (reason.verdict === 0 || (reason.direction !== 'both' && reason.direction !== direction)) continue;
+    const count = sumCell(blocks, base + reason.verdict);
+    if (count > 0) result[reason.name] = count;
+  }
+  return result;
+}
+
+function iso(wallMs: number): string {
+  return new Date(wallMs).toISOString();
+}

@@ -1,0 +1,187 @@
+import type { Batch } from '../io/batch.ts';
+import type { PacketIo } from '../io/packet-io.ts';
+import { VERDICT } from '../packet/verdict.ts';
+import { DROPS_INBOUND, DROPS_OUTBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
+import type { IcmpQueue } from './icmp-queue.ts';
+import { Inbound } from './inbound.ts';
+import { Outbound } from './outbound.ts';
+import { Slab } from './slab.ts';
+
+/** The negated errno of a packet that is larger than the underlay device carries. */
+const EMSGSIZE = 90;
+
+export interface EngineParts {
+  readonly device: PacketIo;
+  readonly underlay: PacketIo;
+  /** The FIB image, as 32-bit words. */
+  readonly words: Uint32Array;
+  /** This engine's own counter block. */
+  readonly counters: Float64Array;
+  readonly icmp: IcmpQueue;
+  /** This engine's number, 0 … engines - 1. */
+  readonly engine: number;
+  readonly engines: number;
+}
+
+/**
+ * The userspace engine: moves batches from the TUN device through `Outbound` to the underlay, and from the underlay through `Inbound` to
+ * the device. One engine belongs to one thread; engines share only the FIB image, which they read.
+ */
+export class Engine {
+  readonly #device: PacketIo;
+  readonly #underlay: PacketIo;
+  readonly #counters: Float64Array;
+  readonly #slab: Slab;
+  readonly #outbound: Outbound;
+  readonly #inbound: Inbound;
+  /** First packet of the device batch that `Outbound` has not handled yet. */
+  #pending = 0;
+  /** First packets of the send batches that the kernel has not taken yet. */
+  #underlaySent = 0;
+  #deviceSent = 0;
+
+  constructor(parts: EngineParts) {
+    this.#device = parts.device;
+    this.#underlay = parts.underlay;
+    this.#counters = parts.counters;
+    this.#slab = new Slab();
+    const { toUnderlay, toDevice, spare } = this.#slab;
+    this.#outbound = new Outbound(
+      parts.words,
+      parts.counters,
+      toUnderlay,
+      spare,
+      parts.icmp,
+      parts.engine,
+      parts.engines,
+    );
+    this.#inbound = new Inbound(parts.words, parts.counters, toDevice);
+  }
+
+  /**
+   * Moves at most one batch in each direction, without blocking. Returns the number of packets that moved in some way: 0 means that
+   * nothing waits and the caller may sleep until a descriptor is readable, or, when `isBlocked`, for a moment.
+   */
+  turn(): number {
+    this.#counters[TOTAL.TURNS]! += 1;
+    return this.#turnOutbound() + this.#turnInbound();
+  }
+
+  /** A send queue is full: packets wait here, and nothing more is read in that direction until they are gone. */
+  get isBlocked(): boolean {
+    return this.#slab.toUnderlay.count > 0 || this.#slab.toDevice.count > 0;
+  }
+
+  #turnOutbound(): number {
+    const { fromDevice, toUnderlay } = this.#slab;
+    let moved = 0;
+    if (this.#pending >= fromDevice.count && toUnderlay.count === 0) {
+      this.#pending = 0;
+      fromDevice.count = this.#received(this.#device.receive(fromDevice));
+      moved = fromDevice.count;
+    }
+    // A round sends what is ready, then lets the rest of the batch follow; it ends when all is out or the kernel takes no more.
+    for (;;) {
+      if (toUnderlay.count > 0) {
+        moved += this.#sendUnderlay();
+        if (toUnderlay.count > 0) return moved;
+      }
+      if (this.#pending >= fromDevice.count) return moved;
+      this.#pending = this.#outbound.step(fromDevice, this.#pending);
+    }
+  }
+
+  #turnInbound(): number {
+    const { fromUnderlay, toDevice } = this.#slab;
+    if (toDevice.count > 0) return this.#sendDevice();
+    const received = this.#received(this.#underlay.receive(fromUnderlay));
+    if (received === 0) return 0;
+    fromUnderlay.count = received;
+    this.#inbound.step(fromUnderlay);
+    return received + this.#sendDevice();
+  }
+
+  #received(result: number): number {
+    if (result >= 0) return result;
+    this.#counters[TOTAL.RECEIVE_ERRORS]! += 1;
+    return 0;
+  }
+
+  #sendUnderlay(): number {
+    const batch = this.#slab.toUnderlay;
+    const start = this.#underlaySent;
+    let next = start;
+    while (next < batch.count) {
+      const sent = this.#underlay.send(batch, next, batch.count);
+      if (sent === 0) break;
+      if (sent > 0) {
+        this.#count(
+          batch,
+          next,
+          next + sent,
+          TOTAL.OUTBOUND_PACKETS,
+          PEER_CELL.OUTBOUND_PACKETS,
+          OUTER_BYTES,
+        );
+        next += sent;
+      } else {
+        const verdict = sent === -EMSGSIZE ? VERDICT.TOO_BIG : VERDICT.SEND_FAILED;
+        this.#counters[DROPS_OUTBOUND + verdict]! += 1;
+        this.#counters[peerCell(batch.peer[next]!) + PEER_CELL.OUTBOUND_DROPS]! += 1;
+        next += 1;
+      }
+    }
+    this.#underlaySent = next;
+    if (next >= batch.count) {
+      batch.count = 0;
+      this.#underlaySent = 0;
+      this.#slab.spare.reset();
+    }
+    return next - start;
+  }
+
+  #sendDevice(): number {
+    const batch = this.#slab.toDevice;
+    const start = this.#deviceSent;
+    let next = start;
+    while (next < batch.count) {
+      const sent = this.#device.send(batch, next, batch.count);
+      if (sent === 0) break;
+      if (sent > 0) {
+        this.#count(batch, next, next + sent, TOTAL.INBOUND_PACKETS, PEER_CELL.INBOUND_PACKETS, 0);
+        next += sent;
+      } else {
+        this.#counters[DROPS_INBOUND + VERDICT.DEVICE_FAILED]! += 1;
+        const peer = batch.peer[next]!;
+        if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
+        next += 1;
+      }
+    }
+    this.#deviceSent = next;
+    if (next >= batch.count) {
+      batch.count = 0;
+      this.#deviceSent = 0;
+    }
+    return next - start;
+  }
+
+  /** Counts packets and inner bytes as forwarded only when the kernel has taken them, so that received = forwarded + dropped holds. */
+  #count(batch: Batch, from: number, to: number, total: number, cell: number, overheadBytes: number): void {
+    const counters = this.#counters;
+    let totalBytes = 0;
+    for (let i = from; i < to; i++) {
+      const innerBytes = batch.length[i]! - overheadBytes;
+      totalBytes += innerBytes;
+      const peer = batch.peer[i]!;
+      if (peer < 0) continue;
+      const at = peerCell(peer) + cell;
+      counters[at]! += 1;
+      counters[at + 1]! += innerBytes;
+    }
+    counters[total]! += to - from;
+    counters[total + 1]! += totalBytes;
+  }
+}
+
+/** Traffic is counted in inner bytes in both directions: what the pods sent, whatever carried it. */
+const OUTER_BYTES = 20;

@@ -1,0 +1,133 @@
+import { LOCAL_GROUP, NO_GROUP, PEER, SETTINGS, SETTINGS_FLAG } from '../fib/layout.ts';
+import {
+  findPeer,
+  groupCluster,
+  isAllowedSource,
+  isTransit,
+  lookup,
+  peerHasCluster,
+  peerWord,
+} from '../fib/lookup.ts';
+import type { Batch } from '../io/batch.ts';
+import { readU32 } from '../packet/bytes.ts';
+import { decapsulateEcn } from '../packet/ecn.ts';
+import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import {
+  checkInner,
+  checkOuter,
+  headerBytes,
+  IPV4,
+  isMartianDestination,
+  isMartianSource,
+  PROTOCOL,
+  totalLength,
+} from '../packet/ipv4.ts';
+import { clampMss } from '../packet/tcp.ts';
+import { VERDICT } from '../packet/verdict.ts';
+import { DROPS_INBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
+
+const IPV4_TCP_BYTES = 40;
+
+/**
+ * Packets from the underlay to local hosts: the decapsulation rules of the design, in their order. What is not expressly allowed is
+ * dropped (CVE-2020-10136 is what happens otherwise). No I/O: the input is what the underlay socket received, the output is what is
+ * written to the TUN device.
+ */
+export class Inbound {
+  readonly #words: Uint32Array;
+  readonly #counters: Float64Array;
+  readonly #out: Batch;
+
+  constructor(words: Uint32Array, counters: Float64Array, out: Batch) {
+    this.#words = words;
+    this.#counters = counters;
+    this.#out = out;
+  }
+
+  /** Handles all of `input`; the output batch must be empty and hold as many. */
+  step(input: Batch): void {
+    const bytes = input.bytes;
+    const count = input.count;
+    for (let i = 0; i < count; i++) {
+      const verdict = this.#forward(bytes, input.at[i]!, input.length[i]!);
+      if (verdict !== VERDICT.FORWARD) this.#counters[DROPS_INBOUND + verdict]! += 1;
+    }
+    this.#counters[TOTAL.INBOUND_RECEIVED]! += count;
+  }
+
+  #forward(bytes: Uint8Array, outerAt: number, available: number): number {
+    const words = this.#words;
+    const malformed = checkOuter(bytes, outerAt, available);
+    if (malformed !== VERDICT.FORWARD) return malformed;
+    const outerSource = readU32(bytes, outerAt + IPV4.SOURCE);
+    const peer = findPeer(words, outerSource);
+    if (peer < 0 && isAllowedSource(words, outerSource) === 0) return VERDICT.UNKNOWN_PEER;
+
+    const outerLength = totalLength(bytes, outerAt);
+    const at = outerAt + headerBytes(bytes, outerAt);
+    const end = outerAt + (outerLength < available ? outerLength : available);
+    const verdict = this.#inner(bytes, at, end - at, outerSource, peer, bytes[outerAt + IPV4.TOS]!);
+    if (verdict !== VERDICT.FORWARD) {
+      if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
+      return verdict;
+    }
+    if (peer >= 0 && bytes[at + IPV4.PROTOCOL]! === PROTOCOL.TCP) this.#clamp(bytes, at, peer);
+    const out = this.#out;
+    const index = out.count;
+    out.at[index] = at;
+    // What is behind the inner packet inside the outer one is no part of it (RFC 4213 §3.6).
+    out.length[index] = totalLength(bytes, at);
+    out.peer[index] = peer;
+    out.count = index + 1;
+    return VERDICT.FORWARD;
+  }
+
+  #inner(
+    bytes: Uint8Array,
+    at: number,
+    available: number,
+    outerSource: number,
+    peer: number,
+    tos: number,
+  ): number {
+    const words = this.#words;
+    const malformed = checkInner(bytes, at, available);
+    if (malformed !== VERDICT.FORWARD) return malformed;
+    const source = readU32(bytes, at + IPV4.SOURCE);
+    const destination = readU32(bytes, at + IPV4.DESTINATION);
+    const ours = words[SETTINGS.SOURCE]!;
+    if (bytes[at + IPV4.PROTOCOL]! === PROTOCOL.IPIP) {
+      if (destination === ours || destination === words[SETTINGS.TUNNEL_ADDRESS]!) return VERDICT.NESTED;
+    }
+    if (isMartianSource(source) || isMartianDestination(destination)) return VERDICT.MARTIAN;
+    if (source === ours || destination === ours) return VERDICT.MARTIAN;
+    if (source === outerSource || destination === outerSource) return VERDICT.MARTIAN;
+
+    const flags = words[SETTINGS.FLAGS]!;
+    if ((flags & (SETTINGS_FLAG.INNER_SOURCE_STRICT | SETTINGS_FLAG.INNER_SOURCE_LOOSE)) !== 0) {
+      const from = lookup(words, source);
+      if (from <= LOCAL_GROUP) return VERDICT.SPOOFED_SOURCE;
+      // A sender that is only in security.decapsulateFrom has no cluster of its own to be held to: any remote CIDR will do.
+      if ((flags & SETTINGS_FLAG.INNER_SOURCE_STRICT) !== 0 && peer >= 0) {
+        if (peerHasCluster(words, peer, groupCluster(words, from)) === 0) return VERDICT.SPOOFED_SOURCE;
+      }
+    }
+    const to = lookup(words, destination);
+    if (to !== LOCAL_GROUP && (to === NO_GROUP || isTransit(words, groupCluster(words, to)) === 0))
+      return VERDICT.NOT_LOCAL;
+    return decapsulateEcn(bytes, at, tos);
+  }
+
+  /**
+   * The segment size that a remote host offers bounds what our hosts send it through this tunnel; a peer that clamps nothing itself, such
+   * as the kernel's ipip device, would leave them in a path MTU black hole.
+   */
+  #clamp(bytes: Uint8Array, at: number, peer: number): void {
+    const words = this.#words;
+    if ((words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) === 0) return;
+    const linkMtu = words[SETTINGS.LINK_MTU]!;
+    const learned = peerWord(words, peer, PEER.PATH_MTU);
+    const pathMtu = learned === 0 || learned > linkMtu ? linkMtu : learned;
+    this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, pathMtu - ENCAPSULATION_BYTES - IPV4_TCP_BYTES);
+  }
+}

@@ -1,0 +1,268 @@
+import { DSCP_INHERIT, LOCAL_GROUP, PEER, SETTINGS, SETTINGS_FLAG, TTL_INHERIT } from '../fib/layout.ts';
+import { lookup, peerWord, pickPeer } from '../fib/lookup.ts';
+import type { Batch } from '../io/batch.ts';
+import { readU16, readU32 } from '../packet/bytes.ts';
+import { outerTos } from '../packet/ecn.ts';
+import { flowHash } from '../packet/flow.ts';
+import { fragmentCount, writeFragment } from '../packet/fragment.ts';
+import { ICMP } from '../packet/icmp.ts';
+import { ENCAPSULATION_BYTES, encapsulate } from '../packet/ipip.ts';
+import { checkInner, headerBytes, IPV4, PROTOCOL, totalLength } from '../packet/ipv4.ts';
+import { clampMss } from '../packet/tcp.ts';
+import { VERDICT } from '../packet/verdict.ts';
+import { DROPS_OUTBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
+import type { IcmpQueue } from './icmp-queue.ts';
+import { FRAGMENTS_MAX, type Spare } from './slab.ts';
+
+/** An IPv4 header and a TCP header without options: what a path MTU leaves less than this is the segment size (RFC 9293 §3.7.1). */
+const IPV4_TCP_BYTES = 40;
+
+/**
+ * Packets from local hosts to remote clusters: the encapsulation rules of the design, in their order. No I/O: the input is what was
+ * read from the TUN device, the output is what goes to the underlay, both in one slab.
+ */
+export class Outbound {
+  readonly #words: Uint32Array;
+  readonly #counters: Float64Array;
+  readonly #out: Batch;
+  readonly #spare: Spare;
+  readonly #icmp: IcmpQueue;
+  readonly #idStep: number;
+  #id: number;
+
+  /**
+   * `engines` and `engine` (0 … engines - 1) keep the outer IDs of several engines apart: an ID must not repeat for a (source,
+   * destination, protocol) within a datagram's life when it may be fragmented (RFC 6864 §4.2).
+   */
+  constructor(
+    words: Uint32Array,
+    counters: Float64Array,
+    out: Batch,
+    spare: Spare,
+    icmp: IcmpQueue,
+    engine: number,
+    engines: number,
+  ) {
+    this.#words = words;
+    this.#counters = counters;
+    this.#out = out;
+    this.#spare = spare;
+    this.#icmp = icmp;
+    this.#idStep = engines;
+    this.#id = engine;
+  }
+
+  /**
+   * Handles packets `from` … of `input` and appends to the output batch. Returns the index of the first packet not handled: less than
+   * `input.count` when the output must be flushed first.
+   */
+  step(input: Batch, from: number): number {
+    const out = this.#out;
+    const bytes = input.bytes;
+    const count = input.count;
+    let i = from;
+    for (; i < count; i++) {
+      // A packet is only begun when its worst case fits, so that none is ever half done.
+      if (out.count >= out.capacity) break;
+      const verdict = this.#forward(bytes, input.at[i]!, input.length[i]!);
+      if (verdict === FLUSH_FIRST) break;
+      if (verdict !== VERDICT.FORWARD) this.#counters[DROPS_OUTBOUND + verdict]! += 1;
+    }
+    this.#counters[TOTAL.OUTBOUND_RECEIVED]! += i - from;
+    return i;
+  }
+
+  #forward(bytes: Uint8Array, at: number, available: number): number {
+    const words = this.#words;
+    const malformed = checkInner(bytes, at, available);
+    if (malformed !== VERDICT.FORWARD) return malformed;
+    const length = totalLength(bytes, at);
+    const source = readU32(bytes, at + IPV4.SOURCE);
+    if (source === words[SETTINGS.SOURCE]!) return VERDICT.LOOP;
+
+    const destination = readU32(bytes, at + IPV4.DESTINATION);
+    const group = lookup(words, destination);
+    if (group <= LOCAL_GROUP) {
+      this.#answer(ICMP.UNREACHABLE, ICMP.CODE_NET_UNREACHABLE, 0, bytes, at, length);
+      return VERDICT.NO_ROUTE;
+    }
+    const peer = pickPeer(words, group, flowHash(bytes, at));
+    if (peer < 0) {
+      this.#answer(ICMP.UNREACHABLE, ICMP.CODE_HOST_UNREACHABLE, 0, bytes, at, length);
+      return VERDICT.NO_GATEWAY;
+    }
+    const gateway = peerWord(words, peer, PEER.ADDRESS);
+    if (source === gateway) return this.#dropOf(peer, VERDICT.LOOP);
+    if (destination === gateway) return this.#dropOf(peer, VERDICT.LOOP);
+
+    const linkMtu = words[SETTINGS.LINK_MTU]!;
+    const learned = peerWord(words, peer, PEER.PATH_MTU);
+    const pathMtu = learned === 0 || learned > linkMtu ? linkMtu : learned;
+    if (
+      (words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) !== 0 &&
+      bytes[at + IPV4.PROTOCOL]! === PROTOCOL.TCP
+    ) {
+      const largest = pathMtu - ENCAPSULATION_BYTES - IPV4_TCP_BYTES;
+      this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, largest);
+    }
+    if (length + ENCAPSULATION_BYTES > pathMtu)
+      return this.#tooBig(bytes, at, length, peer, pathMtu, linkMtu);
+    const dontFragment = this.#outerDontFragment(bytes, at);
+    this.#emit(bytes, at, length, peer, gateway, dontFragment);
+    return VERDICT.FORWARD;
+  }
+
+  /** RFC 2003 §5.1: with DF the sender is told, without it the packet is fragmented, before encapsulation or after as configured. */
+  #tooBig(
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+    peer: number,
+    pathMtu: number,
+    linkMtu: number,
+  ): number {
+    const gateway = peerWord(this.#words, peer, PEER.ADDRESS);
+    if ((readU16(bytes, at + IPV4.FRAGMENT) & IPV4.DF) !== 0) {
+      this.#answer(
+        ICMP.UNREACHABLE,
+        ICMP.CODE_FRAGMENTATION_NEEDED,
+        pathMtu - ENCAPSULATION_BYTES,
+        bytes,
+        at,
+        length,
+      );
+      if (length + ENCAPSULATION_BYTES > linkMtu) return this.#dropOf(peer, VERDICT.TOO_BIG);
+      // The path MTU is soft state: the datagram goes out all the same, so that a path that has recovered shows it (RFC 2003 §5).
+      this.#counters[TOTAL.SOFT_STATE_EXCEEDED]! += 1;
+      this.#emit(bytes, at, length, peer, gateway, IPV4.DF);
+      return VERDICT.FORWARD;
+    }
+    if ((this.#words[SETTINGS.FLAGS]! & SETTINGS_FLAG.FRAGMENT_OUTER) !== 0) {
+      return this.#fragmentOuter(bytes, at, length, peer, pathMtu);
+    }
+    return this.#fragmentInner(bytes, at, length, peer, pathMtu);
+  }
+
+  #fragmentInner(bytes: Uint8Array, at: number, length: number, peer: number, pathMtu: number): number {
+    const out = this.#out;
+    const innerMtu = pathMtu - ENCAPSULATION_BYTES;
+    const count = fragmentCount(length, headerBytes(bytes, at), innerMtu);
+    const room = this.#roomFor(count, innerMtu, peer);
+    if (room !== VERDICT.FORWARD) return room;
+    const gateway = peerWord(this.#words, peer, PEER.ADDRESS);
+    const first = out.count;
+    out.count += 1;
+    for (let index = 1; index < count; index++) {
+      const fragmentAt = this.#spare.take(innerMtu);
+      const fragmentLength = writeFragment(bytes, at, index, count, innerMtu, fragmentAt);
+      if (fragmentLength > 0) this.#emit(bytes, fragmentAt, fragmentLength, peer, gateway, IPV4.DF);
+    }
+    // The first fragment is made last, in place: it overwrites what the others are cut from. It still leaves first.
+    const last = out.count;
+    out.count = first;
+    this.#emit(bytes, at, writeFragment(bytes, at, 0, count, innerMtu, at), peer, gateway, IPV4.DF);
+    out.count = last;
+    this.#countFragments(last - first);
+    return VERDICT.FORWARD;
+  }
+
+  #fragmentOuter(bytes: Uint8Array, at: number, length: number, peer: number, pathMtu: number): number {
+    const out = this.#out;
+    if (length + ENCAPSULATION_BYTES > IPV4_LENGTH_MAX) return this.#dropOf(peer, VERDICT.TOO_BIG);
+    const count = fragmentCount(length + ENCAPSULATION_BYTES, IPV4.HEADER_BYTES, pathMtu);
+    const room = this.#roomFor(count, pathMtu, peer);
+    if (room !== VERDICT.FORWARD) return room;
+    const first = out.count;
+    this.#emit(bytes, at, length, peer, peerWord(this.#words, peer, PEER.ADDRESS), 0);
+    const outerAt = out.at[first]!;
+    for (let index = 1; index < count; index++) {
+      const fragmentAt = this.#spare.take(pathMtu);
+      const fragmentLength = writeFragment(bytes, outerAt, index, count, pathMtu, fragmentAt);
+      if (fragmentLength > 0) this.#append(fragmentAt, fragmentLength, peer, out.address[first]!);
+    }
+    out.length[first] = writeFragment(bytes, outerAt, 0, count, pathMtu, outerAt);
+    this.#countFragments(out.count - first);
+    return VERDICT.FORWARD;
+  }
+
+  /** FORWARD when `count` fragments fit now, FLUSH_FIRST when they will after a flush, NO_BUFFER when they never can. */
+  #roomFor(count: number, mtu: number, peer: number): number {
+    if (count === 0) return this.#dropOf(peer, VERDICT.TOO_BIG);
+    if (count > FRAGMENTS_MAX) return this.#dropOf(peer, VERDICT.NO_BUFFER);
+    if (this.#out.count + count > this.#out.capacity) return FLUSH_FIRST;
+    const needed = (count - 1) * (mtu + SPARE_OVERHEAD_BYTES);
+    if (needed <= this.#spare.freeBytes()) return VERDICT.FORWARD;
+    return this.#out.count > 0 ? FLUSH_FIRST : this.#dropOf(peer, VERDICT.NO_BUFFER);
+  }
+
+  #countFragments(count: number): void {
+    this.#counters[TOTAL.FRAGMENTED]! += 1;
+    this.#counters[TOTAL.FRAGMENTS]! += count;
+  }
+
+  /** Outer DF follows inner DF, and is set for all others too unless outer fragmentation was asked for (RFC 2003 §3.1, §5.1). */
+  #outerDontFragment(bytes: Uint8Array, at: number): number {
+    if ((this.#words[SETTINGS.FLAGS]! & SETTINGS_FLAG.FRAGMENT_OUTER) === 0) return IPV4.DF;
+    return readU16(bytes, at + IPV4.FRAGMENT) & IPV4.DF;
+  }
+
+  #emit(bytes: Uint8Array, at: number, length: number, peer: number, gateway: number, flags: number): void {
+    const words = this.#words;
+    const ttl = words[SETTINGS.TTL]!;
+    const dscp = words[SETTINGS.DSCP]!;
+    const compatibility = words[SETTINGS.FLAGS]! & SETTINGS_FLAG.ECN_COMPATIBILITY;
+    const tos = outerTos(
+      bytes[at + IPV4.TOS]!,
+      dscp === DSCP_INHERIT ? -1 : dscp,
+      compatibility === 0 ? 0 : 1,
+    );
+    encapsulate(
+      bytes,
+      at,
+      length,
+      words[SETTINGS.SOURCE]!,
+      gateway,
+      tos,
+      ttl === TTL_INHERIT ? bytes[at + IPV4.TTL]! : ttl,
+      this.#nextId(),
+      flags,
+    );
+    this.#append(at - ENCAPSULATION_BYTES, length + ENCAPSULATION_BYTES, peer, gateway);
+  }
+
+  #append(at: number, length: number, peer: number, gateway: number): void {
+    const out = this.#out;
+    const index = out.count;
+    out.at[index] = at;
+    out.length[index] = length;
+    out.address[index] = gateway;
+    out.peer[index] = peer;
+    out.count = index + 1;
+  }
+
+  #nextId(): number {
+    this.#id = (this.#id + this.#idStep) & 0xffff;
+    // Linux fills in an ID of its own choice where a raw socket leaves 0.
+    if (this.#id === 0) this.#id = this.#idStep & 0xffff;
+    return this.#id;
+  }
+
+  #dropOf(peer: number, verdict: number): number {
+    this.#counters[peerCell(peer) + PEER_CELL.OUTBOUND_DROPS]! += 1;
+    return verdict;
+  }
+
+  #answer(type: number, code: number, rest: number, bytes: Uint8Array, at: number, length: number): void {
+    const queued = this.#icmp.push(type, code, rest, bytes, at, length);
+    if (queued === 1) this.#counters[TOTAL.ICMP_QUEUED]! += 1;
+    else if (queued < 0) this.#counters[TOTAL.ICMP_SUPPRESSED]! += 1;
+  }
+}
+
+/** No verdict: the packet has to wait until the output batch has been sent. */
+const FLUSH_FIRST = -1;
+
+const IPV4_LENGTH_MAX = 65_535;
+
+/** Headroom and alignment that one piece of spare memory costs beside the fragment itself. */
+const SPARE_OVERHEAD_BYTES = 80;

@@ -1,0 +1,112 @@
+import type { Address } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import { PEERS_MAX } from '../fib/layout.ts';
+import { enterEpoch, leaveEpoch } from '../fib/lookup.ts';
+import type { Native } from '../io/native.ts';
+import type { PacketIo } from '../io/packet-io.ts';
+import { counterBytes, PEER_CELLS, peerCell } from './counters.ts';
+import { Engine } from './engine.ts';
+import { ICMP_QUEUE_BYTES, IcmpQueue } from './icmp-queue.ts';
+import type { Dataplane } from './plane.ts';
+
+export interface PortableSetup {
+  readonly native: Native;
+  readonly device: PacketIo;
+  readonly deviceDescriptor: number;
+  /** Calls `wake` when it has received something, or can take more. */
+  readonly underlay: PacketIo & { onReady(wake: () => void): void };
+  readonly image: SharedArrayBuffer;
+  readonly clock: Clock;
+  readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
+}
+
+/** Turns in a row before the event loop gets its turn: timers, the admin API and the watchers live on the same thread. */
+const TURNS_IN_A_ROW = 8;
+
+/** When the underlay takes no more packets: look again after this. */
+const BLOCKED_RETRY_MS = 1;
+
+const READER = 0;
+
+/**
+ * The same engine on the main thread, for the npm package `raw-socket`, which works nowhere else: it binds to the main event loop. It
+ * is driven by readiness events instead of a blocking poll.
+ */
+export class PortablePlane implements Dataplane {
+  readonly #setup: PortableSetup;
+  readonly #engine: Engine;
+  readonly #words: Uint32Array;
+  readonly #counters: Float64Array;
+  readonly #icmp: IcmpQueue;
+  #watcher: object | undefined;
+  #scheduled: NodeJS.Immediate | undefined;
+  #stopped = false;
+
+  constructor(setup: PortableSetup) {
+    this.#setup = setup;
+    this.#words = new Uint32Array(setup.image);
+    this.#counters = new Float64Array(new SharedArrayBuffer(counterBytes(PEERS_MAX)));
+    this.#icmp = new IcmpQueue(new SharedArrayBuffer(ICMP_QUEUE_BYTES), setup.clock);
+    this.#engine = new Engine({
+      device: setup.device,
+      underlay: setup.underlay,
+      words: this.#words,
+      counters: this.#counters,
+      icmp: this.#icmp,
+      engine: READER,
+      engines: 1,
+    });
+    setup.underlay.onReady(() => this.#run());
+    this.#watcher = setup.native.watch(setup.deviceDescriptor, () => this.#run());
+  }
+
+  get counterBlocks(): readonly Float64Array[] {
+    return [this.#counters];
+  }
+
+  get restarts(): number {
+    return 0;
+  }
+
+  get configured(): number {
+    return 1;
+  }
+
+  get running(): number {
+    return this.#stopped ? 0 : 1;
+  }
+
+  clearPeer(peer: number): void {
+    this.#counters.fill(0, peerCell(peer), peerCell(peer) + PEER_CELLS);
+  }
+
+  stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#watcher !== undefined) this.#setup.native.unwatch(this.#watcher);
+    this.#watcher = undefined;
+    clearImmediate(this.#scheduled);
+    return Promise.resolve();
+  }
+
+  #run(): void {
+    if (this.#stopped) return;
+    enterEpoch(this.#words, READER);
+    let moved = 0;
+    for (let turn = 0; turn < TURNS_IN_A_ROW; turn++) {
+      moved = this.#engine.turn();
+      if (moved === 0) break;
+    }
+    leaveEpoch(this.#words, READER);
+    if (!this.#icmp.isEmpty) this.#icmp.drain(this.#setup.sendIcmp);
+    if (moved > 0) this.#again();
+    else if (this.#engine.isBlocked) this.#setup.clock.after(BLOCKED_RETRY_MS, () => this.#run());
+  }
+
+  #again(): void {
+    if (this.#scheduled !== undefined) return;
+    this.#scheduled = setImmediate(() => {
+      this.#scheduled = undefined;
+      this.#run();
+    });
+  }
+}

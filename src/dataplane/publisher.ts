@@ -1,0 +1,75 @@
+import type { Cidr } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Fib } from '../fib/fib.ts';
+import type { RouteChanges } from '../table/route.ts';
+import type { Table } from '../table/table.ts';
+
+/** What has to happen to the host's routes for the same change. */
+export interface HostRoutes {
+  /** Before the packet path knows the new ones, nothing may be led to it; after it forgot the old ones, nothing may still be. */
+  add(cidrs: readonly Cidr[]): void;
+  remove(cidrs: readonly Cidr[]): void;
+}
+
+/**
+ * Carries what the table decided to the packet path and to the host's routes, in the order in which no packet falls between: a new
+ * prefix is in the FIB image before the kernel leads packets to it, an old one leaves the kernel's table first.
+ */
+export class Publisher {
+  readonly #table: Table;
+  readonly #fib: Fib;
+  readonly #hostRoutes: HostRoutes;
+  readonly #clock: Clock;
+  readonly #onPublished: (durationMs: number, changes: RouteChanges) => void;
+  #lastPublishMs = 0;
+  /** A change did not fit: what the packet path has is older than the table, and the next publication carries everything. */
+  #behind = false;
+
+  constructor(
+    table: Table,
+    fib: Fib,
+    hostRoutes: HostRoutes,
+    clock: Clock,
+    onPublished: (durationMs: number, changes: RouteChanges) => void,
+  ) {
+    this.#table = table;
+    this.#fib = fib;
+    this.#hostRoutes = hostRoutes;
+    this.#clock = clock;
+    this.#onPublished = onPublished;
+  }
+
+  /** How long the last change took from the table to the FIB image. */
+  get lastPublishMs(): number {
+    return this.#lastPublishMs;
+  }
+
+  /** The packet path does not have all that the table has, because it did not fit. */
+  get isBehind(): boolean {
+    return this.#behind;
+  }
+
+  /** Publishes what changed since the last time. Returns whether anything had. Throws ISTHMUS_ERR_CAPACITY; what was published before stays. */
+  publish(): boolean {
+    const changes = this.#table.takeChanges();
+    const isQuiet = changes.set.length === 0 && changes.removed.length === 0;
+    if (isQuiet) {
+      this.#fib.reclaim();
+      return false;
+    }
+    const startMs = this.#clock.nowMs();
+    this.#hostRoutes.remove(changes.removed);
+    const everything = this.#behind;
+    const added = everything ? [...this.#table.routes()] : changes.set;
+    // Set before, cleared after: when the image is full and this throws, the next publication tries to carry everything.
+    this.#behind = true;
+    if (everything) this.#fib.replace(added);
+    else this.#fib.apply(added, changes.removed);
+    this.#behind = false;
+    this.#lastPublishMs = this.#clock.nowMs() - startMs;
+    this.#hostRoutes.add(added.map((route) => route.cidr));
+    this.#fib.reclaim();
+    this.#onPublished(this.#lastPublishMs, changes);
+    return true;
+  }
+}

@@ -1,0 +1,73 @@
+import { BATCH_MAX, Batch, HEADROOM_BYTES, SLOT_BYTES } from '../io/batch.ts';
+
+/**
+ * All the packet memory of one engine, allocated once.
+ *
+ *   | BATCH_MAX slots: from the device | BATCH_MAX slots: from the underlay | SPARE_BYTES: fragments we make |
+ *
+ * Pages that no packet touched cost no memory, so an idle engine pays for little of it.
+ */
+export class Slab {
+  readonly bytes: Uint8Array;
+  readonly fromDevice: Batch;
+  readonly fromUnderlay: Batch;
+  readonly toUnderlay: Batch;
+  readonly toDevice: Batch;
+  readonly spare: Spare;
+
+  constructor() {
+    const receiveBytes = 2 * BATCH_MAX * SLOT_BYTES;
+    this.bytes = new Uint8Array(new SharedArrayBuffer(receiveBytes + SPARE_BYTES));
+    this.fromDevice = receiveBatch(this.bytes, 0);
+    this.fromUnderlay = receiveBatch(this.bytes, BATCH_MAX * SLOT_BYTES);
+    this.toUnderlay = new Batch(this.bytes, BATCH_MAX + FRAGMENTS_MAX);
+    this.toDevice = new Batch(this.bytes, BATCH_MAX);
+    this.spare = new Spare(receiveBytes, SPARE_BYTES);
+  }
+}
+
+function receiveBatch(bytes: Uint8Array, start: number): Batch {
+  const batch = new Batch(bytes, BATCH_MAX);
+  for (let slot = 0; slot < BATCH_MAX; slot++) batch.at[slot] = start + slot * SLOT_BYTES + HEADROOM_BYTES;
+  return batch;
+}
+
+/**
+ * Fragments of one packet at most: 65,535 bytes over the smallest inner MTU that a peer can have (576, of which 552 are payload
+ * in units of 8) is 119.
+ */
+export const FRAGMENTS_MAX = 128;
+
+/** Holds the fragments of one packet of the largest size: its bytes, and headroom and a header of up to 60 bytes for each. */
+export const SPARE_BYTES = 65_536 + FRAGMENTS_MAX * (HEADROOM_BYTES + 64);
+
+/** Memory for packets that the engine makes itself: handed out from the front, all given back at once when a flush is complete. */
+export class Spare {
+  readonly #start: number;
+  readonly #end: number;
+  #next: number;
+
+  constructor(start: number, lengthBytes: number) {
+    this.#start = start;
+    this.#end = start + lengthBytes;
+    this.#next = start;
+  }
+
+  /** Offset of `lengthBytes` of room with HEADROOM_BYTES before it, or -1. */
+  take(lengthBytes: number): number {
+    const at = this.#next + HEADROOM_BYTES;
+    // Multiples of 16 keep the headers of made packets as aligned as those of received ones.
+    const next = (at + lengthBytes + 15) & ~15;
+    if (next > this.#end) return -1;
+    this.#next = next;
+    return at;
+  }
+
+  freeBytes(): number {
+    return this.#end - this.#next;
+  }
+
+  reset(): void {
+    this.#next = this.#start;
+  }
+}

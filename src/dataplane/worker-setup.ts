@@ -1,0 +1,19 @@
+/** What the main thread hands a worker: descriptors it keeps owning, and shared memory. */
+export interface WorkerSetup {
+  readonly engine: number;
+  readonly engines: number;
+  readonly deviceName: string;
+  readonly deviceDescriptor: number;
+  readonly underlayDescriptor: number;
+  /** The main thread makes it readable to stop this worker. */
+  readonly wakeDescriptor: number;
+  /** This worker makes it readable when its ICMP queue has something for the slow path. */
+  readonly icmpDescriptor: number;
+  readonly image: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly icmpQueue: SharedArrayBuffer;
+  /** One Int32: 0 run, 1 stop, as `CONTROL`. */
+  readonly control: SharedArrayBuffer;
+}
+
+export const CONTROL = { RUN: 0, STOP: 1 } as const;

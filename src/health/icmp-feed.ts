@@ -1,0 +1,100 @@
+import { type Address, formatAddress } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import { readU16, readU32 } from '../packet/bytes.ts';
+import { ICMP, ICMP_HEADER, quotedAt } from '../packet/icmp.ts';
+import { IPV4, PROTOCOL, totalLength } from '../packet/ipv4.ts';
+import type { PathMtuChange, PathMtuTable } from './path-mtu.ts';
+
+export interface IcmpFeedSetup {
+  readonly pathMtu: PathMtuTable;
+  readonly clock: Clock;
+  /** Our underlay address: only errors about what we sent count. */
+  readonly source: () => Address | undefined;
+  readonly isPeer: (address: Address) => boolean;
+  readonly onPathMtu: (change: PathMtuChange) => void;
+  readonly onError: (peer: Address, text: string) => void;
+}
+
+/**
+ * Takes the ICMP errors that come back from the underlay and turns those about our own IPIP packets into soft state (RFC 2003 §4, §5).
+ * Anybody can send ICMP, so an error counts only when it quotes a packet from us to a peer of ours, protocol 4.
+ */
+export class IcmpFeed {
+  readonly #setup: IcmpFeedSetup;
+  #accepted = 0;
+  #ignored = 0;
+
+  constructor(setup: IcmpFeedSetup) {
+    this.#setup = setup;
+  }
+
+  get accepted(): number {
+    return this.#accepted;
+  }
+
+  get ignored(): number {
+    return this.#ignored;
+  }
+
+  /** `packet` is an IPv4 packet with an ICMP message, as a raw ICMP socket hands it over. */
+  receive(packet: Uint8Array): void {
+    const quote = quotedAt(packet, 0, packet.length);
+    if (quote < 0) return;
+    const { source, isPeer } = this.#setup;
+    const peer = readU32(packet, quote + IPV4.DESTINATION);
+    const isOurs =
+      packet[quote + IPV4.PROTOCOL] === PROTOCOL.IPIP &&
+      readU32(packet, quote + IPV4.SOURCE) === source() &&
+      isPeer(peer);
+    if (!isOurs) {
+      this.#ignored += 1;
+      return;
+    }
+    this.#accepted += 1;
+    const icmp = quote - ICMP_HEADER.BYTES;
+    const type = packet[icmp + ICMP_HEADER.TYPE]!;
+    const code = packet[icmp + ICMP_HEADER.CODE]!;
+    const router = formatAddress(readU32(packet, IPV4.SOURCE));
+    if (type === ICMP.UNREACHABLE && code === ICMP.CODE_FRAGMENTATION_NEEDED) {
+      this.#fragmentationNeeded(
+        peer,
+        readU16(packet, icmp + ICMP_HEADER.NEXT_HOP_MTU),
+        totalLength(packet, quote),
+        router,
+      );
+    } else {
+      this.#setup.onError(peer, `${describe(type, code)}, said ${router}`);
+    }
+  }
+
+  /** Lets what was learned long ago expire. Call every few seconds. */
+  expire(): void {
+    const { pathMtu, clock, onPathMtu } = this.#setup;
+    for (const change of pathMtu.expire(clock.nowMs())) onPathMtu(change);
+  }
+
+  #fragmentationNeeded(peer: Address, mtuBytes: number, sentBytes: number, router: string): void {
+    const { pathMtu, clock, onPathMtu, onError } = this.#setup;
+    const change = pathMtu.report(peer, mtuBytes, sentBytes, clock.nowMs());
+    if (change === undefined) return;
+    onPathMtu(change);
+    onError(peer, `path MTU ${change.pathMtuBytes} bytes, said ${router}`);
+  }
+}
+
+function describe(type: number, code: number): string {
+  if (type === ICMP.TIME_EXCEEDED) return 'time exceeded on the way to the gateway';
+  if (type !== ICMP.UNREACHABLE) return `ICMP type ${type} code ${code}`;
+  switch (code) {
+    case ICMP.CODE_NET_UNREACHABLE:
+      return 'network unreachable';
+    case ICMP.CODE_HOST_UNREACHABLE:
+      return 'host unreachable';
+    case ICMP.CODE_PROTOCOL_UNREACHABLE:
+      return 'protocol unreachable: nothing there decapsulates IPIP';
+    case ICMP.CODE_PORT_UNREACHABLE:
+      return 'port unreachable: a kernel with tunnel4 but no matching tunnel there';
+    default:
+      return `unreachable, code ${code} (filtered?)`;
+  }
+}

@@ -1,0 +1,76 @@
+import type { Address } from '../base/address.ts';
+
+/** RFC 1191 §3: a learned value is tried higher again no sooner than 10 minutes after it was learned. */
+export const PATH_MTU_EXPIRY_MS = 10 * 60_000;
+
+/**
+ * A router that asks for less than this is an attack or broken: every link carries 576 bytes (RFC 791), which with the outer header
+ * of the tunnel makes 596.
+ */
+export const PATH_MTU_BYTES_MIN = 576 + 20;
+
+/** Peers with a learned path MTU at a time; the oldest makes room. An attacker who can quote our packets must not grow memory. */
+export const PATH_MTU_PEERS_MAX = 65_536;
+
+export interface PathMtuChange {
+  readonly peer: Address;
+  /** 0: nothing learned any more, the underlay device's MTU holds. */
+  readonly pathMtuBytes: number;
+}
+
+/** The soft state of RFC 2003 §5.1: the path MTU to each peer, learned from ICMP fragmentation-needed, forgotten with time. Pure. */
+export class PathMtuTable {
+  readonly #learned = new Map<Address, { pathMtuBytes: number; expiresMs: number }>();
+  #ignored = 0;
+
+  /** Reports that were ignored because they asked for less than PATH_MTU_BYTES_MIN or for no change. */
+  get ignored(): number {
+    return this.#ignored;
+  }
+
+  /**
+   * A router on the path to `peer` says that it carries `mtuBytes`; 0 means an old router that gives no value (RFC 1191 §5), for which the
+   * next plateau below `sentBytes` is taken.
+   */
+  report(peer: Address, mtuBytes: number, sentBytes: number, nowMs: number): PathMtuChange | undefined {
+    const value = mtuBytes === 0 ? plateauBelow(sentBytes) : mtuBytes;
+    const known = this.#learned.get(peer);
+    if (
+      value < PATH_MTU_BYTES_MIN ||
+      value >= sentBytes ||
+      (known !== undefined && value > known.pathMtuBytes)
+    ) {
+      this.#ignored += 1;
+      return undefined;
+    }
+    this.#learned.delete(peer);
+    if (this.#learned.size >= PATH_MTU_PEERS_MAX) {
+      const oldest = this.#learned.keys().next().value;
+      if (oldest !== undefined) this.#learned.delete(oldest);
+    }
+    this.#learned.set(peer, { pathMtuBytes: value, expiresMs: nowMs + PATH_MTU_EXPIRY_MS });
+    return known?.pathMtuBytes === value ? undefined : { peer, pathMtuBytes: value };
+  }
+
+  /** Forgets what has expired. */
+  expire(nowMs: number): PathMtuChange[] {
+    const changes: PathMtuChange[] = [];
+    for (const [peer, state] of this.#learned) {
+      if (state.expiresMs > nowMs) continue;
+      this.#learned.delete(peer);
+      changes.push({ peer, pathMtuBytes: 0 });
+    }
+    return changes;
+  }
+
+  isLearned(peer: Address): boolean {
+    return this.#learned.has(peer);
+  }
+}
+
+/** RFC 1191 §7.1, table 7-1: the MTUs of the links that were common, so that a router that names no value is met in few steps. */
+const PLATEAUS = [65_535, 32_000, 17_914, 8166, 4352, 2002, 1492, 1006, PATH_MTU_BYTES_MIN];
+
+function plateauBelow(sentBytes: number): number {
+  return PLATEAUS.find((plateau) => plateau < sentBytes) ?? PATH_MTU_BYTES_MIN;
+}

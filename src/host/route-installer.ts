@@ -1,0 +1,117 @@
+import type { Address } from '../base/address.ts';
+import { type Cidr, cidrKey, cidrOfKey, formatCidr } from '../base/address.ts';
+import type { Netlink } from '../io/netlink.ts';
+import type { RouteRow } from '../io/netlink-route.ts';
+
+export interface RouteInstallerSetup {
+  readonly netlink: Netlink;
+  /** The TUN device that our routes lead to. */
+  readonly deviceIndex: number;
+  readonly table: number;
+  readonly metric: number;
+  /** Routing protocol number: routes that carry it are ours, all others are not touched. */
+  readonly protocol: number;
+  /** Source address for what this host itself sends, 0 for none. */
+  readonly source: Address;
+}
+
+/** What the kernel refused, as many as a person reads. */
+const FAILURES_SHOWN = 3;
+
+/**
+ * The kernel routes that lead packets for remote clusters to the TUN device. They carry our protocol number, so that only ours are ever
+ * removed, a successor finds those that a crash left, and BIRD or FRR can tell and redistribute them.
+ */
+export class RouteInstaller {
+  readonly #setup: RouteInstallerSetup;
+  readonly #wanted = new Set<number>();
+  readonly #refused = new Map<number, string>();
+  #isReconciled = false;
+
+  constructor(setup: RouteInstallerSetup) {
+    this.#setup = setup;
+  }
+
+  isWanted(cidr: Cidr): boolean {
+    return this.#wanted.has(cidrKey(cidr));
+  }
+
+  /** Installs routes; before the first `reconcile` only notes them, because a predecessor's may be there already. */
+  add(cidrs: readonly Cidr[]): void {
+    for (const cidr of cidrs) this.#wanted.add(cidrKey(cidr));
+    if (this.#isReconciled) this.#install(cidrs);
+  }
+
+  remove(cidrs: readonly Cidr[]): void {
+    for (const cidr of cidrs) {
+      this.#wanted.delete(cidrKey(cidr));
+      this.#refused.delete(cidrKey(cidr));
+    }
+    this.#setup.netlink.removeRoutes(cidrs.map((cidr) => this.#row(cidr)));
+  }
+
+  /**
+   * Makes the kernel's table hold exactly the wanted ones of our routes: adopts those that a predecessor left, removes those that nobody
+   * wants any more, puts back what somebody else removed. Returns how many had to be changed.
+   */
+  reconcile(): number {
+    this.#isReconciled = true;
+    const { netlink, table, protocol, deviceIndex, metric, source } = this.#setup;
+    const present = new Set<number>();
+    const unwanted: RouteRow[] = [];
+    for (const route of netlink.routes({ table, protocol })) {
+      const isAsWanted =
+        route.deviceIndex === deviceIndex && route.metric === metric && (route.source ?? 0) === source;
+      if (isAsWanted && this.#wanted.has(cidrKey(route.cidr))) present.add(cidrKey(route.cidr));
+      // Another gateway with a device of its own may share the table and the protocol number: its routes are not ours.
+      else if (route.deviceIndex === deviceIndex)
+        unwanted.push({ cidr: route.cidr, deviceIndex, table, metric: route.metric, protocol });
+    }
+    const missing: Cidr[] = [];
+    for (const key of this.#wanted) if (!present.has(key)) missing.push(cidrOfKey(key));
+    if (unwanted.length > 0) netlink.removeRoutes(unwanted);
+    this.#install(missing);
+    return unwanted.length + missing.length;
+  }
+
+  /** Removes all of our routes. */
+  clear(): void {
+    this.#wanted.clear();
+    this.#refused.clear();
+    this.reconcile();
+  }
+
+  get count(): number {
+    return this.#wanted.size;
+  }
+
+  /** One sentence about the routes that the kernel would not take, or undefined. */
+  get problem(): string | undefined {
+    if (this.#refused.size === 0) return undefined;
+    const shown = [...this.#refused]
+      .slice(0, FAILURES_SHOWN)
+      .map(([key, why]) => `${formatCidr(cidrOfKey(key))} (${why})`);
+    const more =
+      this.#refused.size > FAILURES_SHOWN ? ` and ${this.#refused.size - FAILURES_SHOWN} more` : '';
+    return `the kernel refused routes: ${shown.join(', ')}${more}; packets for them do not reach the tunnel`;
+  }
+
+  #install(cidrs: readonly Cidr[]): void {
+    if (cidrs.length === 0) return;
+    for (const cidr of cidrs) this.#refused.delete(cidrKey(cidr));
+    const rows = cidrs.map((cidr) => this.#row(cidr));
+    for (const failure of this.#setup.netlink.addRoutes(rows)) {
+      const key = cidrKey(cidrs[failure.index]!);
+      const why =
+        failure.errno === 'EEXIST'
+          ? `a route with metric ${this.#setup.metric} is there already; change routes.metric`
+          : failure.message;
+      this.#refused.set(key, why);
+    }
+  }
+
+  #row(cidr: Cidr): RouteRow {
+    const { deviceIndex, table, metric, protocol, source } = this.#setup;
+    return { cidr, deviceIndex, table, metric, protocol, source };
+  }
+}

@@ -1,0 +1,143 @@
+import { type Address, formatAddress } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { Config } from '../config/schema.ts';
+import { type Dataplane, WorkerPlane } from '../dataplane/plane.ts';
+import { PortablePlane } from '../dataplane/portable-plane.ts';
+import { workerCount } from '../dataplane/worker-count.ts';
+import type { Fib } from '../fib/fib.ts';
+import type { Native } from '../io/native.ts';
+import type { Netlink } from '../io/netlink.ts';
+import { openRawIp } from '../io/raw-ip.ts';
+import { RawSocketIo } from '../io/raw-socket.ts';
+import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import { closeDevice, describeDevice, openDevice, type TunnelDevice } from './device.ts';
+import { HostKeeper } from './host-keeper.ts';
+import { RouteInstaller } from './route-installer.ts';
+import type { HostProblem } from './sysctl.ts';
+import type { Underlay } from './underlay.ts';
+
+/** Engines that still move packets after this are left to the end of the process: SIGTERM is answered within 2 s. */
+const STOP_LIMIT_MS = 1500;
+
+export interface TunnelParts {
+  readonly native: Native;
+  readonly netlink: Netlink;
+  readonly config: Config;
+  readonly underlay: Underlay;
+  readonly fib: Fib;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Sends an ICMP message to a local host. */
+  readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
+  readonly onProblems: (problems: readonly HostProblem[]) => void;
+  readonly onAddressChange: () => void;
+}
+
+/** Everything that exists only while packets can flow: the device, the sockets, the engines between them, and our routes. */
+export interface Tunnel {
+  readonly device: TunnelDevice;
+  readonly sockets: readonly { close(): void }[];
+  readonly plane: Dataplane;
+  readonly routes: RouteInstaller;
+  readonly keeper: HostKeeper;
+}
+
+/** Opens all of it, or throws and leaves nothing open. */
+export function openTunnel(parts: TunnelParts): Tunnel {
+  const { native, netlink, config, underlay, logger } = parts;
+  const { tunnel, routes: routing } = config;
+  const isPortable = tunnel.underlaySocket === 'raw-socket';
+  const device = openDevice(native, netlink, {
+    name: tunnel.device,
+    mtuBytes: tunnel.mtu === 'auto' ? underlay.mtuBytes - ENCAPSULATION_BYTES : tunnel.mtu,
+    queueLength: tunnel.queueLength,
+    address: tunnel.address,
+    queues: isPortable ? 1 : workerCount(tunnel.workers),
+  });
+  logger.info(
+    { device: device.name, underlay: formatAddress(underlay.address), underlayDevice: underlay.deviceName },
+    describeDevice(device, tunnel.address),
+  );
+  const sockets: { close(): void }[] = [];
+  try {
+    const plane = isPortable ? portablePlane(parts, device, sockets) : workerPlane(parts, device, sockets);
+    const routes = new RouteInstaller({
+      netlink,
+      deviceIndex: device.index,
+      table: routing.table,
+      metric: routing.metric,
+      protocol: routing.protocol,
+      source: tunnel.address ?? 0,
+    });
+    const keeper = new HostKeeper({
+      native,
+      routes,
+      deviceName: device.name,
+      deviceIndex: device.index,
+      clock: parts.clock,
+      logger,
+      onProblems: (problems) => parts.onProblems([...device.problems, ...problems]),
+      onAddressChange: parts.onAddressChange,
+    });
+    return { device, sockets, plane, routes, keeper };
+  } catch (cause) {
+    for (const socket of sockets) socket.close();
+    closeDevice(device, device.isAdopted);
+    throw cause;
+  }
+}
+
+/** Stops taking packets in, lets those that wait leave, and removes device and routes, or with `keep` leaves them as they are. */
+export async function closeTunnel(tunnel: Tunnel, keep: boolean, clock: Clock): Promise<void> {
+  tunnel.keeper.stop();
+  if (!keep) tunnel.routes.clear();
+  const limit = new Promise<void>((resolve) => clock.after(STOP_LIMIT_MS, resolve));
+  await Promise.race([tunnel.plane.stop(), limit]);
+  for (const socket of tunnel.sockets) socket.close();
+  closeDevice(tunnel.device, keep);
+}
+
+function workerPlane(parts: TunnelParts, device: TunnelDevice, sockets: { close(): void }[]): Dataplane {
+  const { native, config, underlay, fib, clock, logger, sendIcmp } = parts;
+  const descriptors = device.queues.map((queue, index) => {
+    const socket = openRawIp(native, {
+      address: underlay.address,
+      receiveBufferBytes: config.tunnel.receiveBuffer,
+      sendBufferBytes: config.tunnel.sendBuffer,
+      worker: { index, count: device.queues.length },
+    });
+    sockets.push(socket);
+    return { device: queue.fd, underlay: socket.fd };
+  });
+  return new WorkerPlane({
+    native,
+    deviceName: device.name,
+    descriptors,
+    image: fib.buffer,
+    forgetReader: (engine) => fib.forgetReader(engine),
+    clock,
+    logger,
+    sendIcmp,
+  });
+}
+
+function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: { close(): void }[]): Dataplane {
+  const { native, config, underlay, fib, clock, sendIcmp } = parts;
+  const socket = RawSocketIo.open({
+    address: underlay.address,
+    receiveBufferBytes: config.tunnel.receiveBuffer,
+    sendBufferBytes: config.tunnel.sendBuffer,
+  });
+  sockets.push(socket);
+  const queue = device.queues[0]!;
+  return new PortablePlane({
+    native,
+    device: queue,
+    deviceDescriptor: queue.fd,
+    underlay: socket,
+    image: fib.buffer,
+    clock,
+    sendIcmp,
+  });
+}
