@@ -202,6 +202,7 @@ test('the last fragment may fill the link although that is no multiple of 8', ()
 test('counts 1 for what fits, 0 for a link that carries no 8 bytes of payload, at most 8,190', () => {
   assert.equal(fragmentCount(1480, 20, 1480), 1);
   assert.equal(fragmentCount(1481, 20, 1480), 2);
+  assert.equal(fragmentCount(24, 20, 24), 1);
   assert.equal(fragmentCount(1481, 60, 67), 0);
   assert.equal(fragmentCount(1481, 20, 20), 0);
   assert.equal(fragmentCount(1481, 20, 0), 0);
@@ -226,7 +227,7 @@ test('a first fragment that is made elsewhere equals the one made in place, and 
 
 test('copies no option behind the end of the list', () => {
   const packet = plainPacket({
-    options: bytesOfHex('8804 0102 0000 0000 8804 0304'),
+    options: bytesOfHex('8804 0102 0004 0000 8804 0304'),
     payload: new Uint8Array(100),
   });
   assert.equal(toHex(fieldsOf(cut(packet, 68)[1]!).header.slice(20)), '88040102');

@@ -114,7 +114,14 @@ test('leaves other protocols and later fragments, but clamps a first fragment', 
 });
 
 test('adds no MSS option where there is none', () => {
-  for (const options of ['', '01010101', '0402 0000', '0303 0700', '00 0204 05b4 000000']) {
+  for (const options of [
+    '',
+    '01010101',
+    '0402 0000',
+    '0303 0700',
+    '00 0204 05b4 000000',
+    '0004 0101 0204 05b4',
+  ]) {
     const packet = tcpPacket({ options: bytesOfHex(options) });
     const { changed, after } = clamp(packet, 500);
     assert.equal(changed, 0, options);
