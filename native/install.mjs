@@ -59,8 +59,9 @@ function missingTool() {
   const tools = [
     { names: pythonNames(), what: 'Python 3', debian: 'python3' },
     { names: ['make'], what: 'make', debian: 'make' },
-    { names: compiler ? [compiler] : ['cc', 'gcc', 'clang'], what: 'a C compiler', debian: 'gcc libc6-dev' },
+    { names: compiler ? [compiler] : ['cc', 'gcc', 'clang'], what: 'a C compiler', debian: 'g++' },
   ];
+  // g++ brings gcc and the C library's headers, and compiles the optional package raw-socket too.
   const missing = tools.filter((tool) => !tool.names.some(isOnPath));
   if (missing.length === 0) return undefined;
   const what = missing.map((tool) => tool.what).join(' and ');
@@ -154,18 +155,18 @@ function explain(output) {
   return 'compiling the native addon failed';
 }
 
-// npm says nothing when an optional dependency could not be compiled.
+// npm says nothing when an optional dependency could not be compiled, and removes it.
 function reportRawSocket() {
-  let packageFile;
+  let isThere = false;
   try {
-    packageFile = require.resolve('raw-socket/package.json');
+    const folder = dirname(require.resolve('raw-socket/package.json'));
+    isThere = existsSync(join(folder, 'build', 'Release', 'raw.node'));
   } catch {
-    say('raw-socket is not installed (optional): tunnel.underlaySocket must stay "batch"');
-    return 0;
+    // Not installed: the same line tells.
   }
-  if (!existsSync(join(dirname(packageFile), 'build', 'Release', 'raw.node'))) {
+  if (!isThere) {
     say(
-      'raw-socket was not compiled (optional; needs a C++ compiler, on Debian: g++): tunnel.underlaySocket must stay "batch"',
+      'the optional package raw-socket is not compiled (it needs g++): tunnel.underlaySocket must stay "batch", and ICMP errors are neither sent nor heard',
     );
   }
   return 0;

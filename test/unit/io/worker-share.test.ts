@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { Prng } from '../../../src/base/prng.ts';
+import { shareProgram, WORKERS_MAX } from '../../../src/io/worker-share.ts';
+import { runFilter } from './bpf-interpreter.ts';
+
+const SEED = 20260;
+
+/** An outer header of `outerWords` words, and behind it what of an inner packet is wanted. */
+function packet(outerWords: number, inner: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(outerWords * 4 + inner.length);
+  bytes[0] = 0x40 | outerWords;
+  bytes.set(inner, outerWords * 4);
+  return bytes;
+}
+
+interface Inner {
+  words?: number;
+  source?: number;
+  destination?: number;
+  protocol?: number;
+  fragment?: number;
+  ports?: number;
+}
+
+function inner({
+  words = 5,
+  source = 1,
+  destination = 2,
+  protocol = 17,
+  fragment = 0,
+  ports = 0,
+}: Inner): Uint8Array {
+  const bytes = new Uint8Array(words * 4 + 8);
+  const view = new DataView(bytes.buffer);
+  bytes[0] = 0x40 | words;
+  view.setUint16(6, fragment);
+  bytes[9] = protocol;
+  view.setUint32(12, source);
+  view.setUint32(16, destination);
+  view.setUint32(words * 4, ports);
+  return bytes;
+}
+
+/** The workers whose program lets the packet through. */
+function takers(bytes: Uint8Array, count: number): number[] {
+  const taken: number[] = [];
+  for (let index = 0; index < count; index++) {
+    if (runFilter(shareProgram(index, count)!, bytes) !== 0) taken.push(index);
+  }
+  return taken;
+}
+
+describe('the socket filter that shares traffic among workers', () => {
+  test('one worker needs no filter', () => {
+    assert.equal(shareProgram(0, 1), undefined);
+  });
+
+  test('every packet, whatever its bytes and length, passes exactly one worker and passes it whole', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: WORKERS_MAX }),
+        fc.integer({ min: 5, max: 15 }),
+        fc.uint8Array({ maxLength: 120 }),
+        (count, outerWords, tail) => {
+          const bytes = packet(outerWords, tail);
+          assert.equal(takers(bytes, count).length, 1);
+          for (let index = 0; index < count; index++) {
+            const result = runFilter(shareProgram(index, count)!, bytes);
+            assert.ok(result === 0 || result === 0xffff_ffff);
+          }
+        },
+      ),
+      { seed: SEED, numRuns: 300 },
+    );
+  });
+
+  test('what is shorter than an inner header goes to worker 0, so that it is counted once', () => {
+    for (let length = 0; length < 20; length++) {
+      assert.deepEqual(takers(packet(5, new Uint8Array(length).fill(0x45)), 4), [0]);
+    }
+  });
+
+  test('outer options do not change the worker of a flow', () => {
+    for (let ports = 0; ports < 64; ports++) {
+      const plain = takers(packet(5, inner({ ports })), 8);
+      assert.deepEqual(takers(packet(15, inner({ ports })), 8), plain);
+    }
+  });
+
+  test('inner options move the ports, not the flow', () => {
+    for (let ports = 0; ports < 64; ports++) {
+      const plain = takers(packet(5, inner({ ports })), 8);
+      assert.deepEqual(takers(packet(5, inner({ ports, words: 15 })), 8), plain);
+    }
+  });
+
+  test('all fragments of a datagram go to the same worker, and so do protocols without ports', () => {
+    for (const address of [1, 77, 0xffff_ffff]) {
+      const first = takers(packet(5, inner({ source: address, fragment: 0x2000, ports: 12345 })), 8);
+      const later = takers(packet(5, inner({ source: address, fragment: 0x2000 | 185, ports: 999 })), 8);
+      const last = takers(packet(5, inner({ source: address, fragment: 370, ports: 7 })), 8);
+      const icmp = takers(packet(5, inner({ source: address, protocol: 1, ports: 42 })), 8);
+      assert.deepEqual([later, last, icmp], [first, first, first]);
+    }
+  });
+
+  test('a TCP packet cut before its ports is shared by its addresses alone', () => {
+    const whole = inner({ protocol: 6, ports: 80 });
+    const cut = takers(packet(5, whole.subarray(0, 22)), 8);
+    assert.deepEqual(cut, takers(packet(5, inner({ protocol: 1 })), 8));
+  });
+
+  for (const count of [2, 3, 4, 8]) {
+    test(`ports and addresses both spread flows evenly over ${count} workers`, () => {
+      const prng = new Prng(SEED);
+      const flows = 4000;
+      const programs = Array.from({ length: count }, (_, index) => shareProgram(index, count)!);
+      for (const vary of ['ports', 'addresses'] as const) {
+        const shares = new Array<number>(count).fill(0);
+        for (let flow = 0; flow < flows; flow++) {
+          const bytes =
+            vary === 'ports'
+              ? packet(
+                  5,
+                  inner({
+                    source: 0x0a010203,
+                    destination: 0x0a020304,
+                    protocol: 6,
+                    ports: (prng.below(60_000) << 16) | 80,
+                  }),
+                )
+              : packet(
+                  5,
+                  inner({
+                    source: 0x0a010000 + (flow & 255),
+                    destination: 0x0a020000 + (flow >> 8),
+                    protocol: 1,
+                  }),
+                );
+          const taker = programs.findIndex((program) => runFilter(program, bytes) !== 0);
+          shares[taker]!++;
+        }
+        for (const share of shares) {
+          assert.ok(Math.abs(share - flows / count) < (flows / count) * 0.15, `${vary}: ${shares.join(' ')}`);
+        }
+      }
+    });
+  }
+
+  test('counts beyond the limit and foreign indexes are refused', () => {
+    assert.throws(() => shareProgram(0, WORKERS_MAX + 1), /workers/);
+    assert.throws(() => shareProgram(4, 4), /worker index/);
+    assert.equal(shareProgram(WORKERS_MAX - 1, WORKERS_MAX)!.length % 2, 0);
+  });
+});
