@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import { parseAddress } from '../../../src/base/address.ts';
+import type { Clock } from '../../../src/base/clock.ts';
+import { IcmpFeed } from '../../../src/health/icmp-feed.ts';
+import { type PathMtuChange, PathMtuTable } from '../../../src/health/path-mtu.ts';
+import { writeU16 } from '../../../src/packet/bytes.ts';
+import { internetChecksum } from '../../../src/packet/checksum.ts';
+import { writeIcmpPacket } from '../../../src/packet/icmp.ts';
+import { encapsulate } from '../../../src/packet/ipip.ts';
+import { IPV4 } from '../../../src/packet/ipv4.ts';
+
+const OURS = parseAddress('172.31.1.2');
+const PEER = parseAddress('172.31.2.2');
+const ROUTER = parseAddress('172.31.1.1');
+
+let changes: PathMtuChange[] = [];
+let errors: string[] = [];
+let feed: IcmpFeed;
+
+beforeEach(() => {
+  changes = [];
+  errors = [];
+  const clock: Clock = { nowMs: () => 0, wallMs: () => 0, after: () => ({ cancel() {} }) };
+  feed = new IcmpFeed({
+    pathMtu: new PathMtuTable(),
+    clock,
+    source: () => OURS,
+    isPeer: (address) => address === PEER,
+    onPathMtu: (change) => changes.push(change),
+    onError: (_peer, text) => errors.push(text),
+  });
+});
+
+/** What a router sends back about an IPIP packet of ours: quotes `protocol` from `source` to `destination`. */
+function icmpAbout(
+  type: number,
+  code: number,
+  rest: number,
+  source = OURS,
+  destination = PEER,
+  protocol = 4,
+): Uint8Array {
+  const sent = new Uint8Array(20 + 1480);
+  sent[20] = 0x45;
+  writeU16(sent, 20 + IPV4.TOTAL_LENGTH, 1480);
+  encapsulate(sent, 20, 1480, source, destination, 0, 64, 1, IPV4.DF);
+  sent[IPV4.PROTOCOL] = protocol;
+  writeU16(sent, IPV4.CHECKSUM, 0);
+  writeU16(sent, IPV4.CHECKSUM, internetChecksum(sent, 0, 20));
+  const out = new Uint8Array(600);
+  const length = writeIcmpPacket(out, 0, ROUTER, OURS, 64, type, code, rest, sent, 0, 1500);
+  return out.slice(0, length);
+}
+
+test('fragmentation needed about our own packet to a peer sets its path MTU', () => {
+  feed.receive(icmpAbout(3, 4, 1400));
+  assert.deepEqual(changes, [{ peer: PEER, pathMtuBytes: 1400 }]);
+  assert.match(errors[0] ?? '', /path MTU 1400 bytes, said 172\.31\.1\.1/);
+  assert.equal(feed.accepted, 1);
+});
+
+test('an error about a packet that is not ours, not to a peer, or not IPIP changes nothing', () => {
+  feed.receive(icmpAbout(3, 4, 1400, parseAddress('198.51.100.7')));
+  feed.receive(icmpAbout(3, 4, 1400, OURS, parseAddress('198.51.100.8')));
+  feed.receive(icmpAbout(3, 4, 1400, OURS, PEER, 17));
+  assert.deepEqual(changes, []);
+  assert.deepEqual(errors, []);
+  assert.equal(feed.ignored, 3);
+});
+
+test('unreachable and time exceeded are kept as the last error of the peer', () => {
+  feed.receive(icmpAbout(3, 2, 0));
+  feed.receive(icmpAbout(11, 0, 0));
+  assert.match(errors[0] ?? '', /protocol unreachable/);
+  assert.match(errors[1] ?? '', /time exceeded/);
+  assert.deepEqual(changes, []);
+});
+
+test('a packet cut at any byte is ignored without an exception', () => {
+  const whole = icmpAbout(3, 4, 1400);
+  for (let length = 0; length < whole.length; length++) feed.receive(whole.subarray(0, length));
+  assert.deepEqual(changes, []);
+});

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { cidrKey, formatCidr, parseCidr } from '../../../src/base/address.ts';
+import { RouteInstaller } from '../../../src/host/route-installer.ts';
+import type { Netlink, RouteFailure } from '../../../src/io/netlink.ts';
+import type { RouteRow } from '../../../src/io/netlink-route.ts';
+
+const DEVICE = 7;
+const PROTOCOL = 73;
+
+/** The kernel's route table, as far as the installer can tell the difference. */
+class FakeKernel {
+  readonly rows: RouteRow[] = [];
+
+  routes(filter: { table?: number; protocol?: number }) {
+    return this.rows.filter((row) => row.table === filter.table && row.protocol === filter.protocol);
+  }
+
+  addRoutes(rows: readonly RouteRow[]): RouteFailure[] {
+    const failures: RouteFailure[] = [];
+    rows.forEach((row, index) => {
+      const isTaken = this.rows.some(
+        (other) => cidrKey(other.cidr) === cidrKey(row.cidr) && other.metric === row.metric,
+      );
+      if (isTaken) failures.push({ index, errno: 'EEXIST', message: 'add route: EEXIST' });
+      else this.rows.push(row);
+    });
+    return failures;
+  }
+
+  removeRoutes(rows: readonly RouteRow[]): RouteFailure[] {
+    for (const row of rows) {
+      const at = this.rows.findIndex(
+        (other) =>
+          cidrKey(other.cidr) === cidrKey(row.cidr) &&
+          other.protocol === row.protocol &&
+          other.deviceIndex === row.deviceIndex,
+      );
+      if (at >= 0) this.rows.splice(at, 1);
+    }
+    return [];
+  }
+
+  get cidrs(): string[] {
+    return this.rows.map((row) => formatCidr(row.cidr)).sort();
+  }
+}
+
+function setup() {
+  const kernel = new FakeKernel();
+  const installer = new RouteInstaller({
+    netlink: kernel as unknown as Netlink,
+    deviceIndex: DEVICE,
+    table: 254,
+    metric: 100,
+    protocol: PROTOCOL,
+    source: 0,
+  });
+  const row = (cidr: string, change: Partial<RouteRow> = {}): RouteRow => ({
+    cidr: parseCidr(cidr),
+    deviceIndex: DEVICE,
+    table: 254,
+    metric: 100,
+    protocol: PROTOCOL,
+    source: 0,
+    ...change,
+  });
+  return { kernel, installer, row };
+}
+
+test('adopts what a predecessor left, removes what nobody wants, adds what is missing, and touches no foreign route', () => {
+  const { kernel, installer, row } = setup();
+  const kept = row('10.2.0.0/16');
+  kernel.rows.push(
+    kept,
+    row('10.9.0.0/16'),
+    row('10.8.0.0/16', { protocol: 12 }),
+    row('10.7.0.0/16', { deviceIndex: 9 }),
+  );
+  installer.add([parseCidr('10.2.0.0/16'), parseCidr('10.3.0.0/16')]);
+  assert.equal(kernel.rows.length, 4, 'before the first reconcile nothing is installed');
+  assert.equal(installer.reconcile(), 2);
+  assert.deepEqual(kernel.cidrs, ['10.2.0.0/16', '10.3.0.0/16', '10.7.0.0/16', '10.8.0.0/16']);
+  assert.ok(kernel.rows.includes(kept), 'the adopted route was not made anew');
+  assert.equal(installer.problem, undefined);
+});
+
+test('a route of ours with another metric or source is replaced', () => {
+  const { kernel, installer, row } = setup();
+  kernel.rows.push(row('10.2.0.0/16', { metric: 5 }));
+  installer.add([parseCidr('10.2.0.0/16')]);
+  installer.reconcile();
+  assert.deepEqual(
+    kernel.rows.map((found) => found.metric),
+    [100],
+  );
+});
+
+test('a foreign route in the way is named as a problem until it or the wish goes', () => {
+  const { kernel, installer, row } = setup();
+  kernel.rows.push(row('10.2.0.0/16', { protocol: 12, deviceIndex: 3 }));
+  installer.reconcile();
+  installer.add([parseCidr('10.2.0.0/16')]);
+  assert.match(installer.problem ?? '', /10\.2\.0\.0\/16 .*metric 100/);
+  installer.remove([parseCidr('10.2.0.0/16')]);
+  assert.equal(installer.problem, undefined);
+  assert.deepEqual(kernel.cidrs, ['10.2.0.0/16'], 'the foreign route is still there');
+});
+
+test('puts back what somebody else removed, and clears only its own', () => {
+  const { kernel, installer, row } = setup();
+  installer.reconcile();
+  installer.add([parseCidr('10.2.0.0/16'), parseCidr('10.3.0.0/16')]);
+  kernel.rows.splice(0, 1);
+  assert.equal(installer.reconcile(), 1);
+  assert.deepEqual(kernel.cidrs, ['10.2.0.0/16', '10.3.0.0/16']);
+  kernel.rows.push(row('10.8.0.0/16', { protocol: 4 }));
+  installer.clear();
+  assert.deepEqual(kernel.cidrs, ['10.8.0.0/16']);
+});
