@@ -48,8 +48,9 @@ export function* eachGatewayOnce(gateways: unknown): Iterable<Complaint> {
 
 /** Mistakes that only show when two sections are compared. Overlaps of CIDRs are not here: the table judges them for every source alike. */
 export function* acrossSections(config: unknown): Iterable<Complaint> {
-  const { cluster, underlay, tunnel, clusters } = mapping(config);
+  const { cluster, underlay, tunnel, clusters, security } = mapping(config);
   yield* remoteClusters(mapping(cluster).name, mapping(underlay).address, clusters);
+  yield* transitClusters(mapping(cluster).name, mapping(security).transit);
   yield* tunnelAgainstUnderlay(mapping(tunnel), mapping(underlay));
   yield* tunnelAddressInside(mapping(tunnel).address, mapping(cluster).cidrs);
 }
@@ -72,6 +73,17 @@ function* remoteClusters(ourName: unknown, ourAddress: unknown, clusters: unknow
         };
       }
     }
+  }
+}
+
+/** Whether a remote cluster of the name exists is not asked: a watched source may add it at any time. */
+function* transitClusters(ourName: unknown, names: unknown): Iterable<Complaint> {
+  for (const [i, name] of elements(names).entries()) {
+    if (typeof name !== 'string' || name !== ourName) continue;
+    yield {
+      path: ['security', 'transit', i],
+      message: `expected the name of a remote cluster, got "${name}", which is our own (cluster.name)`,
+    };
   }
 }
 

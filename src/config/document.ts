@@ -51,7 +51,8 @@ function parseNodes(text: string, lines: LineCounter, problems: ProblemList): No
     prettyErrors: false,
     // YamlReader finds duplicates: the parser compares each key with all before it, which takes quadratic time.
     uniqueKeys: false,
-    logLevel: 'silent',
+    // At 'silent' the parser would pass over a second document in the file without a word.
+    logLevel: 'error',
   });
   let last = -1;
   for (const { pos, message } of [...document.errors, ...document.warnings]) {
@@ -130,6 +131,7 @@ class ProblemList {
   readonly #file: string;
   readonly #lines: LineCounter;
   readonly #problems: ConfigProblem[] = [];
+  readonly #fields = new Set<string>();
 
   constructor(file: string, lines: LineCounter) {
     this.#file = file;
@@ -141,15 +143,19 @@ class ProblemList {
   }
 
   add(offset: number, path: readonly PropertyKey[], message: string): void {
+    const field = formatPath(path);
+    // A check over several fields may find a raw value where another check has said already what is wrong with it.
+    if (field !== '' && this.#fields.has(field)) return;
     this.count++;
     if (this.full) return;
+    this.#fields.add(field);
     const { line, col } = this.#lines.linePos(offset);
     this.#problems.push({
       file: this.#file,
       // An empty text has no line to count.
       line: Math.max(line, 1),
       column: Math.max(col, 1),
-      field: formatPath(path),
+      field,
       message,
     });
   }

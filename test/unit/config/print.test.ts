@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parse } from 'yaml';
+import { prefixMask } from '../../../src/base/address.ts';
+import { parseConfig } from '../../../src/config/load.ts';
+import { configJsonSchema, printConfig } from '../../../src/config/print.ts';
+import { type Config, configSchema } from '../../../src/config/schema.ts';
+import { walkSchema } from '../../../src/config/schema-walk.ts';
+import { DURATION_MS_MAX } from '../../../src/config/units.ts';
+import { MINIMAL } from './example.ts';
+
+const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?$/);
+const unicast = fc.integer({ min: 0x0100_0000, max: 0x7eff_ffff });
+const cidr = fc
+  .tuple(fc.nat(0xffff_ffff), fc.integer({ min: 0, max: 32 }))
+  .map(([address, prefixLength]) => ({ address: (address & prefixMask(prefixLength)) >>> 0, prefixLength }));
+const device = fc.stringMatching(/^[a-z0-9][!-$&-.0-9;-~]{0,13}$/);
+const durationMs = fc.integer({ min: 1000, max: DURATION_MS_MAX });
+const sizeBytes = fc.oneof(fc.integer({ min: 65_536, max: 2 ** 30 }), fc.constant(8 * 2 ** 20));
+const path = fc
+  .string({ minLength: 1, maxLength: 40 })
+  .map((text) => `/x${text.replaceAll('\0', '').replaceAll('/', '')}y`);
+
+const tunnel = fc.record({
+  device: device.map((name) => `t${name}`.slice(0, 15)),
+  address: fc.constant(null),
+  mtu: fc.oneof(fc.constant('auto' as const), fc.integer({ min: 576, max: 65_515 })),
+  mode: fc.constant('always' as const),
+  ttl: fc.oneof(fc.constant('inherit' as const), fc.integer({ min: 1, max: 255 })),
+  dscp: fc.oneof(fc.constant('inherit' as const), fc.nat(63)),
+  ecn: fc.constantFrom('normal', 'compatibility'),
+  engine: fc.constantFrom('auto', 'userspace'),
+  workers: fc.oneof(fc.constant('auto' as const), fc.integer({ min: 1, max: 32 })),
+  underlaySocket: fc.constantFrom('batch', 'raw-socket'),
+  fragment: fc.constantFrom('inner', 'outer'),
+  clampMss: fc.boolean(),
+  keepOnExit: fc.boolean(),
+  receiveBuffer: sizeBytes,
+  sendBuffer: sizeBytes,
+  queueLength: fc.integer({ min: 1, max: 1_000_000 }),
+});
+
+const cluster = fc.record({
+  name: label.map((name) => `r${name}`),
+  cidrs: fc.array(cidr, { minLength: 1, maxLength: 4 }),
+  gateways: fc.uniqueArray(fc.record({ address: unicast, weight: fc.integer({ min: 1, max: 1000 }) }), {
+    minLength: 1,
+    maxLength: 3,
+    selector: ({ address }) => address,
+  }),
+});
+
+const config: fc.Arbitrary<Config> = fc.record({
+  cluster: fc.record({
+    name: label.map((name) => `o${name}`),
+    cidrs: fc.array(cidr, { minLength: 1, maxLength: 4 }),
+  }),
+  underlay: fc.record({
+    address: fc.oneof(fc.constant('auto' as const), fc.constant(0xdf00_0001)),
+    device: device.map((name) => `u${name}`.slice(0, 15)),
+  }),
+  tunnel,
+  clusters: fc.uniqueArray(cluster, { maxLength: 3, selector: ({ name }) => name }),
+  watch: fc.array(
+    fc.record({
+      kind: fc.constant('file' as const),
+      path,
+      priority: fc.integer({ min: -1000, max: 1000 }),
+      staleAfter: fc.oneof(fc.constant(Number.POSITIVE_INFINITY), durationMs),
+      massWithdrawalHold: fc.oneof(fc.constant(0), durationMs),
+      pollInterval: durationMs,
+    }),
+    { maxLength: 3 },
+  ),
+  security: fc.record({
+    decapsulateFrom: fc.array(cidr, { maxLength: 4 }),
+    innerSource: fc.constantFrom('strict', 'loose', 'off'),
+    transit: fc.array(
+      label.map((name) => `r${name}`),
+      { maxLength: 3 },
+    ),
+  }),
+  routes: fc.record({
+    table: fc.integer({ min: 1, max: 0xffff_ffff }),
+    metric: fc.nat(0xffff_ffff),
+    protocol: fc.integer({ min: 5, max: 255 }),
+  }),
+  host: fc.record({ checks: fc.constantFrom('enforce', 'warn', 'off') }),
+  admin: fc.record({
+    listen: fc.oneof(
+      fc.constantFrom('none', '127.0.0.1:9461', '[::1]:1'),
+      path.map((text) => `unix:${text}`),
+    ),
+  }),
+  state: fc.record({ directory: fc.oneof(fc.constant('none'), path) }),
+  log: fc.record({ level: fc.constantFrom('debug', 'info', 'warn', 'error') }),
+});
+
+test('a printed configuration loads back to an equal one', () => {
+  fc.assert(
+    fc.property(config, (generated) => {
+      // fast-check also makes objects without a prototype, which deepEqual tells apart.
+      const value = structuredClone(generated);
+      const text = printConfig(value);
+      const parsed = parseConfig(text, '/etc/isthmus/isthmus.yaml');
+      assert.deepEqual(parsed.problems, undefined, text);
+      assert.deepEqual(parsed.value, value);
+      assert.equal(printConfig(parsed.value as Config), text);
+    }),
+    { seed: 20, numRuns: 100 },
+  );
+});
+
+test('a printed configuration has every field, also those that were not given', () => {
+  const { value } = parseConfig(
+    `${MINIMAL}clusters: [{name: w, cidrs: [10.2.0.0/16], gateways: [{address: 172.31.0.2}]}]\nwatch: [{kind: file, path: /x}]\n`,
+    'x',
+  );
+  const printed = parse(printConfig(value as Config));
+  for (const { path: field } of walkSchema(configSchema)) {
+    // Their lists are empty by default.
+    if (/^security\.\w+\[/.test(field)) continue;
+    const found = field
+      .replaceAll('[]', '.0')
+      .split('.')
+      .reduce((at: unknown, step) => (at as Record<string, unknown> | undefined)?.[step], printed);
+    assert.notEqual(found, undefined, field);
+  }
+});
+
+test('the JSON Schema describes every field and closes every mapping', () => {
+  const schema = JSON.parse(JSON.stringify(configJsonSchema()));
+  assert.equal(schema.$schema, 'https://json-schema.org/draft/2020-12/schema');
+  assert.deepEqual(schema.required, ['cluster']);
+  assert.deepEqual(schema.properties.tunnel.properties.mtu, {
+    default: 'auto',
+    anyOf: [{ const: 'auto' }, { type: 'integer', minimum: 576, maximum: 65_515 }],
+    description: 'MTU of the TUN device; auto is the MTU of the underlay device less 20',
+  });
+  assert.doesNotMatch(JSON.stringify(schema), /"expected"/);
+  const mappings = JSON.stringify(schema).match(/"type":"object"/g)?.length;
+  assert.equal(JSON.stringify(schema).match(/"additionalProperties":false/g)?.length, mappings);
+});
