@@ -19,7 +19,9 @@ async function footprint(machine: Machine): Promise<Footprint> {
     devices: links
       .filter((link) => link.ifname.startsWith('isthmus'))
       .map(({ ifname, ifindex }) => ({ ifname, ifindex })),
+    // Without a process the device has no carrier, and its routes say linkdown.
     routes: routes
+      .replaceAll(' linkdown', '')
       .split('\n')
       .filter((line) => line.trim() !== '')
       .toSorted(),

@@ -114,10 +114,7 @@ for (const variant of VARIANTS) {
         assert.deepEqual([status.state, status.problems], ['ok', []]);
         assert.ok(status.traffic.outbound.packets > 10_000, `outbound ${status.traffic.outbound.packets}`);
         assert.ok(status.traffic.inbound.packets > 10_000, `inbound ${status.traffic.inbound.packets}`);
-        assert.equal(
-          status.tunnel.workers,
-          variant.change.tunnel && 'workers' in variant.change.tunnel ? variant.change.tunnel.workers : 1,
-        );
+        assert.deepEqual([status.underlay.socket, status.tunnel.workers], [variant.socket, variant.workers]);
         assert.equal(status.tunnel.workerRestarts, 0);
       }
     });

@@ -36,12 +36,15 @@ export class Agent {
     request: AgentCommands[C]['request'],
   ): Promise<AgentCommands[C]['answer']> {
     const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
+    const answer = new Promise<AgentCommands[C]['answer']>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (answer: unknown) => void, reject });
       this.daemon.child.send({ id, command, request }, (error) => {
-        if (error !== null) this.#settle({ id, error: `${this.daemon.name}: ${error.message}` });
+        if (error !== null) this.#settle({ id, error: error.message });
       });
     });
+    // A test that fails while a series still runs never awaits it, and its end must not hide why the test failed.
+    answer.catch(() => {});
+    return answer;
   }
 
   /** Ends the agent and whatever it had open. */

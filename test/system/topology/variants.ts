@@ -5,17 +5,32 @@ import type { ConfigurationChange } from './gateway-process.ts';
 export interface Variant {
   readonly name: string;
   readonly change: ConfigurationChange;
+  /** What status must then say. */
+  readonly socket: 'batch' | 'raw-socket';
+  readonly workers: number;
   /** Why it cannot run here. */
   readonly skip?: string | undefined;
 }
 
-export const BATCH: Variant = { name: 'batch socket, one worker', change: { tunnel: { workers: 1 } } };
+export const BATCH: Variant = {
+  name: 'batch socket, one worker',
+  change: { tunnel: { workers: 1 } },
+  socket: 'batch',
+  workers: 1,
+};
 
-export const TWO_WORKERS: Variant = { name: 'batch socket, two workers', change: { tunnel: { workers: 2 } } };
+export const TWO_WORKERS: Variant = {
+  name: 'batch socket, two workers',
+  change: { tunnel: { workers: 2 } },
+  socket: 'batch',
+  workers: 2,
+};
 
 export const RAW_SOCKET: Variant = {
   name: 'package raw-socket',
   change: { tunnel: { underlaySocket: 'raw-socket' } },
+  socket: 'raw-socket',
+  workers: 1,
   skip: rawSocketMissing(),
 };
 
