@@ -28,6 +28,7 @@ import { Netlink } from './io/netlink.ts';
 import { type AdjustableLogger, makeLogger } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { readVersion } from './observe/version.ts';
+import type { TableSettings } from './table/refusal.ts';
 import { Table } from './table/table.ts';
 import { ConfigFileWatch } from './watch/config-file.ts';
 import { FileWatcher } from './watch/file.ts';
@@ -87,6 +88,7 @@ export class Gateway {
   #snapshot: SnapshotKeeper | undefined;
   #tunnel: Tunnel | undefined;
   #publishDue = false;
+  #tableSettings: TableSettings | undefined;
   #reloading: Promise<unknown> = Promise.resolve();
 
   /** Reads the configuration; throws ConfigError before anything is touched. */
@@ -394,6 +396,9 @@ export class Gateway {
       ownAddresses: this.#netlink?.addresses().map((entry) => entry.address) ?? [],
       underlay: underlay?.address ?? null,
     };
+    // Hosts with many pods see addresses come and go all day, and judging 100,000 claims again is not free.
+    if (isDeepStrictEqual(settings, this.#tableSettings)) return;
+    this.#tableSettings = settings;
     this.#table.reconfigure(settings, this.#clock.nowMs(), this.#clock.wallMs());
     this.#changed();
   }
@@ -418,6 +423,8 @@ export class Gateway {
   #age(): void {
     this.#icmpFeed.expire();
     this.#fib.reclaim();
+    for (const peer of this.#state.peerErrors.keys())
+      if (!this.#fib.hasPeer(peer)) this.#state.peerErrors.delete(peer);
     this.#later(AGING_INTERVAL_MS, () => this.#age());
   }
 
