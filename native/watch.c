@@ -134,11 +134,11 @@ napi_value unwatch(napi_env env, napi_callback_info info) {
   napi_value values[ARGUMENTS_MAX];
   bool ours = false;
   if (!take_arguments(env, info, 1, values)) return NULL;
-  if (napi_check_object_type_tag(env, values[0], &WATCHER_TAG, &ours) != napi_ok || !ours) {
-    bool pending = false;
-    if (napi_is_exception_pending(env, &pending) != napi_ok || !pending) {
-      (void)refuse_type(env, "watcher", "what watch() returned");
-    }
+  napi_valuetype type;
+  /* The type first: the tag check itself would throw at undefined, without a code. */
+  if (napi_typeof(env, values[0], &type) != napi_ok || type != napi_object ||
+      napi_check_object_type_tag(env, values[0], &WATCHER_TAG, &ours) != napi_ok || !ours) {
+    (void)refuse_type(env, "watcher", "what watch() returned");
     return NULL;
   }
   void *watcher = NULL;

@@ -1,0 +1,270 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { loadNative } from '../../../src/io/load.ts';
+import { CALL_PACKETS_MAX, type Native, POLL_MAX } from '../../../src/io/native.ts';
+
+/** Not open in any process: descriptors end far below. Functions that reach the kernel with it get EBADF. */
+const CLOSED = 0x7fff_0000;
+const EBADF = -9;
+const SEED = 3;
+
+type Kind = 'fd' | 'integer' | 'boolean' | 'text' | 'bytes' | 'int32' | 'uint32' | 'function' | 'watcher';
+
+interface Parameter {
+  readonly kind: Kind;
+  readonly valid: unknown;
+  /** Right type, wrong value. */
+  readonly outside?: readonly unknown[];
+}
+
+const fd: Parameter = {
+  kind: 'fd',
+  valid: CLOSED,
+  outside: [-1, 0x8000_0000, 1.5, Number.NaN, Number.POSITIVE_INFINITY],
+};
+
+function integer(valid: number, ...outside: number[]): Parameter {
+  return { kind: 'integer', valid, outside: [...outside, valid + 0.5, Number.NaN, 2 ** 53, -(2 ** 53)] };
+}
+
+function text(valid: string, longest: number): Parameter {
+  return { kind: 'text', valid, outside: ['', 'x'.repeat(longest + 1), `${valid}\0`, 'ä'.repeat(longest)] };
+}
+
+/** Four slots of 100 bytes over shared memory, the kind of memory that the packet path uses. */
+const BYTES = new Uint8Array(new SharedArrayBuffer(400));
+const AT = Int32Array.of(0, 100, 200, 300);
+
+const bytes: Parameter = {
+  kind: 'bytes',
+  valid: BYTES,
+  outside: [detached(Uint8Array), new Uint8Array(0), BYTES.subarray(0, 399)],
+};
+const at: Parameter = {
+  kind: 'int32',
+  valid: AT,
+  outside: [
+    detached(Int32Array),
+    AT.subarray(0, 3),
+    Int32Array.of(-1, 100, 200, 300),
+    Int32Array.of(0, 100, 301, 200),
+    Int32Array.of(0, 100, 200, 0x7fff_ffff),
+    Int32Array.of(0, 100, 200, -0x8000_0000),
+  ],
+};
+const received: Parameter = {
+  kind: 'int32',
+  valid: new Int32Array(4),
+  outside: [detached(Int32Array), new Int32Array(3)],
+};
+const lengths: Parameter = {
+  kind: 'int32',
+  valid: Int32Array.of(100, 100, 100, 100),
+  outside: [
+    detached(Int32Array),
+    new Int32Array(3),
+    Int32Array.of(100, 100, 100, 101),
+    Int32Array.of(-1, 1, 1, 1),
+    Int32Array.of(1, 1, 0x7fff_ffff, 1),
+  ],
+};
+const addresses: Parameter = {
+  kind: 'uint32',
+  valid: new Uint32Array(4),
+  outside: [detached(Uint32Array), new Uint32Array(3)],
+};
+const capacity = integer(4, -1, 5, CALL_PACKETS_MAX + 1);
+const roomBytes = integer(100, 0, -1, 101, 2 ** 31);
+/** Headers would lie before the slab's first byte. */
+const headerBytes = integer(0, -1, 1, 65);
+const from = integer(0, -1, 5);
+const to = integer(4, -1, 5, CALL_PACKETS_MAX + 1);
+
+function detached<T>(type: new (buffer: ArrayBuffer) => T): T {
+  const buffer = new ArrayBuffer(64);
+  const array = new type(buffer);
+  structuredClone(buffer, { transfer: [buffer] });
+  return array;
+}
+
+/** Every function, its parameters, and what the valid ones give: a closed descriptor, so nothing is touched. */
+const SURFACE: Record<keyof Native, readonly Parameter[]> = {
+  tunOpen: [text('a', 15), integer(0, -1, 4)],
+  tunPersist: [fd, { kind: 'boolean', valid: true }],
+  tunOffload: [fd, integer(0, -1, 2 ** 31)],
+  tunReceive: [fd, bytes, at, received, capacity, roomBytes, headerBytes],
+  tunSend: [fd, bytes, at, lengths, from, to, headerBytes],
+  rawOpen: [integer(4, 0, -1, 255), integer(0, -1, 2 ** 31), integer(0, -1, 2 ** 31)],
+  rawBind: [fd, integer(0, -1, 2 ** 32)],
+  rawFilter: [
+    fd,
+    {
+      kind: 'uint32',
+      valid: Uint32Array.of(6, 0),
+      outside: [detached(Uint32Array), new Uint32Array(0), new Uint32Array(3), new Uint32Array(1026)],
+    },
+  ],
+  rawReceive: [fd, bytes, at, received, capacity, roomBytes],
+  rawSend: [fd, bytes, at, lengths, addresses, from, to],
+  rawOverflow: [fd],
+  wakeOpen: [],
+  wakeSignal: [fd],
+  wakeDrain: [fd],
+  poll: [
+    { kind: 'int32', valid: Int32Array.of(CLOSED), outside: [detached(Int32Array), new Int32Array(0)] },
+    integer(1, -1, 2, POLL_MAX + 1),
+    integer(0, -2, 2 ** 31),
+  ],
+  watch: [fd, { kind: 'function', valid: () => {} }],
+  unwatch: [{ kind: 'watcher', valid: undefined, outside: [{}, () => {}, [], new Uint8Array(4)] }],
+  netlinkOpen: [integer(0, -1, 2 ** 32), integer(0, -1, 2 ** 31)],
+  netlinkSend: [
+    fd,
+    { kind: 'bytes', valid: BYTES, outside: [detached(Uint8Array)] },
+    integer(400, 0, -1, 401),
+  ],
+  netlinkReceive: [fd, { kind: 'bytes', valid: BYTES, outside: [detached(Uint8Array), new Uint8Array(0)] }],
+  unixDatagram: [text('/nonexistent/socket', 107), text('READY=1', 4095)],
+  close: [fd],
+  deviceIndex: [text('lo', 15)],
+};
+
+/** Values of every type that the parameter does not take. */
+function wrongTypes(kind: Kind): unknown[] {
+  const all: [Kind[], unknown][] = [
+    [[], undefined],
+    [[], null],
+    [[], Symbol('s')],
+    [[], 1n],
+    [[], {}],
+    [[], [1, 2]],
+    [[], new DataView(new ArrayBuffer(8))],
+    [[], new ArrayBuffer(8)],
+    [[], new Float64Array(8)],
+    [[], new Int16Array(8)],
+    [[], new Uint8ClampedArray(400)],
+    [['boolean'], true],
+    [['text'], 'text'],
+    [['fd', 'integer'], 7],
+    [['function'], () => {}],
+    [['bytes'], new Uint8Array(400)],
+    [['int32'], new Int32Array(4)],
+    [['uint32'], new Uint32Array(4)],
+  ];
+  return all.filter(([kinds]) => !kinds.includes(kind)).map(([, value]) => value);
+}
+
+const native = loadNative();
+
+function call(name: keyof Native, values: readonly unknown[]): unknown {
+  return (native[name] as (...values: unknown[]) => unknown)(...values);
+}
+
+function assertRefused(name: keyof Native, values: readonly unknown[], what: string): void {
+  try {
+    call(name, values);
+  } catch (error) {
+    assert.ok(error instanceof TypeError, `${what}: ${String(error)}`);
+    assert.match(String((error as NodeJS.ErrnoException).code), /^ERR_(INVALID_ARG_TYPE|OUT_OF_RANGE)$/);
+    return;
+  }
+  assert.fail(`${what}: taken`);
+}
+
+describe('the addon', () => {
+  test('has exactly the functions of its interface', () => {
+    assert.deepEqual(Object.keys(native).toSorted(), Object.keys(SURFACE).toSorted());
+  });
+
+  for (const [name, parameters] of Object.entries(SURFACE) as [keyof Native, readonly Parameter[]][]) {
+    if (parameters.length === 0) continue;
+    test(`${name} refuses every argument of a wrong type or range with a TypeError and a code`, () => {
+      const valid = parameters.map((parameter) => parameter.valid);
+      for (let count = 0; count < valid.length; count++) {
+        assertRefused(name, valid.slice(0, count), `${name} with ${count} arguments`);
+      }
+      parameters.forEach((parameter, index) => {
+        const bad = [...wrongTypes(parameter.kind), ...(parameter.outside ?? [])];
+        bad.forEach((value, which) => {
+          assertRefused(name, valid.with(index, value), `${name}, argument ${index}, bad value ${which}`);
+        });
+      });
+    });
+
+    if (parameters[0]!.kind === 'fd' && name !== 'watch') {
+      test(`${name} with good arguments reaches the kernel, which knows no such descriptor`, () => {
+        assert.equal(
+          call(
+            name,
+            parameters.map((parameter) => parameter.valid),
+          ),
+          EBADF,
+        );
+      });
+    }
+  }
+
+  test('watch on a descriptor that is not open throws an Error with a code', () => {
+    assert.throws(() => native.watch(CLOSED, () => {}), { code: 'EBADF' });
+  });
+
+  test('poll reports a descriptor that is not open, and passes over negative ones', () => {
+    assert.equal(native.poll(Int32Array.of(CLOSED, -1), 2, 0), 1);
+    assert.equal(native.poll(new Int32Array(0), 0, 0), 0);
+  });
+
+  test('a vnet header must lie inside the slab too', () => {
+    const length = new Int32Array(1);
+    const room = new Uint8Array(110);
+    assert.equal(native.tunReceive(CLOSED, room, Int32Array.of(10), length, 1, 100, 10), EBADF);
+    assertRefused(
+      'tunReceive',
+      [CLOSED, room, Int32Array.of(9), length, 1, 100, 10],
+      'one byte too far left',
+    );
+    assertRefused('tunSend', [CLOSED, room, Int32Array.of(9), length, 0, 1, 10], 'one byte too far left');
+  });
+
+  test('the largest batch is taken, one packet more is refused', () => {
+    const most = CALL_PACKETS_MAX;
+    const columns = [BYTES, new Int32Array(most + 1), new Int32Array(most + 1)] as const;
+    assert.equal(native.rawReceive(CLOSED, ...columns, most, 400), EBADF);
+    assertRefused('rawReceive', [CLOSED, ...columns, most + 1, 400], 'receive');
+    assert.equal(native.rawSend(CLOSED, ...columns, new Uint32Array(most + 1), 1, most + 1), EBADF);
+    assertRefused('rawSend', [CLOSED, ...columns, new Uint32Array(most + 1), 0, most + 1], 'send');
+  });
+
+  test('an empty batch is no system call', () => {
+    assert.equal(native.rawReceive(CLOSED, BYTES, AT, new Int32Array(4), 0, 100), 0);
+    assert.equal(native.rawSend(CLOSED, BYTES, AT, new Int32Array(4), new Uint32Array(4), 2, 2), 0);
+    assert.equal(native.tunReceive(CLOSED, BYTES, AT, new Int32Array(4), 0, 100, 0), 0);
+  });
+
+  test('any mixture of values is refused, or answered with a number', () => {
+    const names = (Object.keys(SURFACE) as (keyof Native)[]).filter(
+      (name) => SURFACE[name][0]?.kind === 'fd' && name !== 'watch',
+    );
+    const value = fc.oneof(
+      fc.constantFrom<unknown>(BYTES, AT, new Int32Array(4), new Uint32Array(4), 0, 1, 4, 64, 100, 255, 256),
+      fc.anything({ withTypedArray: true, withBigInt: true }),
+      fc.int32Array(),
+      fc.uint8Array(),
+      fc.integer(),
+    );
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...names),
+        fc.array(value, { minLength: 5, maxLength: 8 }),
+        (name, rest) => {
+          try {
+            assert.equal(typeof call(name, [CLOSED, ...rest]), 'number');
+          } catch (error) {
+            assert.ok(error instanceof TypeError);
+          }
+        },
+      ),
+      { seed: SEED, numRuns: 5000 },
+    );
+  });
+});
