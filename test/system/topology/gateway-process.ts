@@ -72,6 +72,11 @@ export class GatewayProcess {
     replaceFile(this.watchedFile, stringify({ clusters }));
   }
 
+  /** Replaces a file of the gateway's folder in one step. */
+  write(name: string, text: string): void {
+    replaceFile(join(this.folder, name), text);
+  }
+
   start(environment: NodeJS.ProcessEnv = {}): void {
     this.#daemon = this.machine.start('isthmus run', this.commandLine(), environment);
   }
