@@ -139,9 +139,9 @@ export class Reconciler {
   #settleEntries(): Entry[] {
     const shifted: Entry[] = [];
     for (const entry of this.#touched) {
-      if (entry.stakes.some((stake) => !stake.prune())) {
-        entry.stakes = entry.stakes.filter((stake) => stake.claims.length > 0);
-      }
+      let empty = 0;
+      for (const stake of entry.stakes) if (!stake.prune()) empty++;
+      if (empty > 0) entry.stakes = entry.stakes.filter((stake) => stake.claims.length > 0);
       let since = NEVER;
       for (const { seq } of entry.stakes) if (seq < since) since = seq;
       if (since !== entry.since) shifted.push(entry);

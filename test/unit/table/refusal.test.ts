@@ -151,7 +151,7 @@ describe('refusals', () => {
     const [event, ...more] = table.events();
     assert.deepEqual(more, []);
     assert.equal(event?.level, 'warn');
-    assert.deepEqual([event?.fields['refused'], event?.fields['added']], [3, 3]);
+    assert.deepEqual([event?.fields.refused, event?.fields.added], [3, 3]);
     table.apply('a', { kind: 'replace', claims: bad }, 0, 0);
     assert.deepEqual(table.events(), [], 'nothing new, nothing said');
     table.apply('a', { kind: 'replace', claims: bad.slice(1) }, 0, 0);
