@@ -109,7 +109,7 @@ const skip =
 
 suiteInScene('docs/install-vm.md joins two machines', { make: twoSites, skip }, (check) => {
   for (const chapter of CHAPTERS) {
-    check(chapter.title, async (scene) => {
+    check(`works as written: ${chapter.title}`, async (scene) => {
       for (const block of chapter.blocks) await perform(scene, block);
       if (chapter.title.includes('See that it works')) await inspectRunning(scene);
       if (chapter.title.includes('Remove it')) await inspectRemoved(scene);

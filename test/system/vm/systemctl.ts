@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { chownSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DYNAMIC_USER, parseUnit, startCommand, type UnitFile, valueOf } from './unit-file.ts';
+import { DYNAMIC_USER, oneValue, parseUnit, startCommand, type UnitFile } from './unit-file.ts';
 
 /**
  * Stands in for systemctl on a machine of a test, where no systemd runs: starts and stops what a unit describes, with its user, its
@@ -43,10 +43,10 @@ function mainPid(name: string): number | undefined {
 async function start(name: string): Promise<void> {
   if (mainPid(name) !== undefined) return;
   const unit = unitOf(name);
-  const state = join('/var/lib', valueOf(unit, 'Service.StateDirectory'));
+  const state = join('/var/lib', oneValue(unit, 'Service.StateDirectory'));
   mkdirSync(state, {
     recursive: true,
-    mode: Number.parseInt(valueOf(unit, 'Service.StateDirectoryMode'), 8),
+    mode: Number.parseInt(oneValue(unit, 'Service.StateDirectoryMode'), 8),
   });
   chownSync(state, DYNAMIC_USER, DYNAMIC_USER);
   const socket = join(folder, `${name}.notify`);
@@ -84,7 +84,7 @@ async function stop(name: string): Promise<void> {
 function reload(name: string): void {
   const pid = mainPid(name);
   if (pid === undefined) throw new Error(`${name} is not active, cannot reload`);
-  const [program, ...words] = valueOf(unitOf(name), 'Service.ExecReload')
+  const [program, ...words] = oneValue(unitOf(name), 'Service.ExecReload')
     .replace('$MAINPID', String(pid))
     .split(' ');
   const ended = spawnSync(program!, words, { stdio: 'inherit' });

@@ -20,7 +20,7 @@ export function parseUnit(text: string): UnitFile {
 }
 
 /** The one value of a key; throws where there is none or more than one. */
-export function valueOf(unit: UnitFile, key: string): string {
+export function oneValue(unit: UnitFile, key: string): string {
   const values = unit.get(key) ?? [];
   if (values.length !== 1) throw new Error(`${key}: one value expected, got ${values.length}`);
   return values[0]!;
@@ -31,15 +31,15 @@ export const DYNAMIC_USER = 61_184;
 
 /** The command that starts the unit as systemd would as far as user and capabilities go: setpriv, then ExecStart. */
 export function startCommand(unit: UnitFile): string[] {
-  if (valueOf(unit, 'Service.DynamicUser') !== 'yes') throw new Error('DynamicUser=yes expected');
-  if (valueOf(unit, 'Service.NoNewPrivileges') !== 'yes') throw new Error('NoNewPrivileges=yes expected');
+  if (oneValue(unit, 'Service.DynamicUser') !== 'yes') throw new Error('DynamicUser=yes expected');
+  if (oneValue(unit, 'Service.NoNewPrivileges') !== 'yes') throw new Error('NoNewPrivileges=yes expected');
   const user = String(DYNAMIC_USER);
   return [
     ...['setpriv', '--reuid', user, '--regid', user, '--clear-groups', '--no-new-privs'],
-    ...['--bounding-set', `-all,${plus(valueOf(unit, 'Service.CapabilityBoundingSet'))}`],
-    ...['--inh-caps', `-all,${plus(valueOf(unit, 'Service.AmbientCapabilities'))}`],
-    ...['--ambient-caps', `-all,${plus(valueOf(unit, 'Service.AmbientCapabilities'))}`],
-    ...['--', ...valueOf(unit, 'Service.ExecStart').split(' ')],
+    ...['--bounding-set', `-all,${plus(oneValue(unit, 'Service.CapabilityBoundingSet'))}`],
+    ...['--inh-caps', `-all,${plus(oneValue(unit, 'Service.AmbientCapabilities'))}`],
+    ...['--ambient-caps', `-all,${plus(oneValue(unit, 'Service.AmbientCapabilities'))}`],
+    ...['--', ...oneValue(unit, 'Service.ExecStart').split(' ')],
   ];
 }
 

@@ -35,7 +35,10 @@ export class Vm {
       const layers = `lowerdir=${own},upperdir=${folder}/upper/${name},workdir=${folder}/work/${name}`;
       return `mkdir ${folder}/upper/${name} ${folder}/work/${name} && mount -t overlay overlay -o ${layers} ${own}`;
     });
-    const script = `set -e\n${mounts.join('\n')}\necho mounted\nexec sleep infinity`;
+    // udev's rules open the device node to every user; a machine without udev has it for root alone.
+    const node = join(folder, 'tun');
+    const device = `mknod -m 666 ${node} c 10 200 && mount --bind ${node} /dev/net/tun`;
+    const script = `set -e\n${[...mounts, device].join('\n')}\necho mounted\nexec sleep infinity`;
     const holder = machine.start('file systems', [
       'unshare',
       '--mount',
