@@ -83,7 +83,7 @@ export function findPeer(words: Uint32Array, address: number): number {
   const bank = words[HEADER.PEER_HASH]!;
   const wanted = address >>> 0;
   let slot = Math.imul(address, PEER_HASH_MULTIPLIER) >>> PEER_HASH_SHIFT;
-  // Ends: the control side keeps at least a quarter of a bank empty (peers.ts).
+  // Ends: more than a third of a bank is always empty (peers.ts).
   for (;;) {
     const held = words[bank + slot]!;
     if (held === 0) return -1;

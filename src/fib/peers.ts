@@ -17,14 +17,15 @@ import {
   PEERS,
   PEERS_MAX,
 } from './layout.ts';
-import { findPeer, peerHasCluster, peerWord } from './lookup.ts';
+import { findPeer, peerWord } from './lookup.ts';
 import type { Retired } from './retired.ts';
 
 /**
- * With this many tombstones the hash is written anew into the other bank. Live words and tombstones then stay below three quarters of a bank:
- * at most PEERS_MAX live ones, this many tombstones, and while readers still hold the other bank no peer index comes back, so no more are added.
+ * With this many tombstones the hash is written anew into the other bank, so that probes for strangers stay short. Live words and tombstones
+ * never fill more than 9/16 of a bank: at most PEERS_MAX live ones and these; and while readers still hold the other bank no peer index
+ * comes back, so that what is added and removed meanwhile counts against PEERS_MAX too.
  */
-const TOMBSTONES_MAX = PEER_HASH_WORDS / 4;
+const TOMBSTONES_MAX = PEER_HASH_WORDS / 16;
 
 /** The peer records of the image and the hash that finds them by address. Peers are counted by the groups they are members of. */
 export class Peers implements Reclaimer {
@@ -121,8 +122,9 @@ export class Peers implements Reclaimer {
   /** Indexes of the clusters that the peer serves, ascending. */
   clustersOf(peer: number): number[] {
     const clusters: number[] = [];
-    for (let cluster = 0; cluster < CLUSTERS_MAX; cluster++) {
-      if (peerHasCluster(this.#words, peer, cluster) === 1) clusters.push(cluster);
+    for (let index = 0; index < CLUSTERS_MAX / 32; index++) {
+      let bits = peerWord(this.#words, peer, PEER.CLUSTERS + index) | 0;
+      for (; bits !== 0; bits &= bits - 1) clusters.push(index * 32 + 31 - Math.clz32(bits & -bits));
     }
     return clusters;
   }

@@ -6,10 +6,16 @@ import {
   formatCidr,
   prefixMask,
 } from '../../../src/base/address.ts';
-import type { FibEntry } from '../../../src/fib/entry.ts';
+import type { FibEntry, FibSettings } from '../../../src/fib/entry.ts';
+import { Fib, type FibOptions } from '../../../src/fib/fib.ts';
 
 /** What every random test of this folder starts from; a failure names it. */
 export const SEED = 0x15_74_17_15;
+
+/** A megabyte of blocks: reserving the default size takes longer than most tests do. */
+export function smallFib(options: FibOptions = {}): Fib {
+  return new Fib({ capacityBytes: 1024 * 1024, ...options });
+}
 
 export function cidr(text: string): Cidr {
   const [dotted = '', length = '32'] = text.split('/');
@@ -31,6 +37,20 @@ export function entry(prefix: string, cluster: string, ...gateways: string[]): F
     }),
   };
 }
+
+export const someSettings: FibSettings = {
+  source: address('172.31.0.1'),
+  tunnelAddress: 0,
+  linkMtuBytes: 1500,
+  ttl: 64,
+  dscp: 'inherit',
+  ecn: 'normal',
+  fragment: 'inner',
+  clampMss: true,
+  innerSource: 'strict',
+  allowedSources: [],
+  transit: [],
+};
 
 /** The slow, obvious forwarding table that the image is compared with: two lists and a loop. */
 export class LinearScan {
