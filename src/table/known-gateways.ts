@@ -59,7 +59,7 @@ export class KnownGateways {
     known.inside = inside;
   }
 
-  /** Settles what was named and forgotten since the last call. `range` answers for the new state afterwards. */
+  /** Settles what was named and forgotten since the last call. `inside` answers for the new state afterwards. */
   flush(): { appeared: KnownGateway[]; gone: Address[] } {
     const appeared: KnownGateway[] = [];
     const gone: Address[] = [];
@@ -79,16 +79,14 @@ export class KnownGateways {
     return { appeared, gone };
   }
 
-  /** The gateways inside a CIDR, as of the last `flush`. */
-  range(cidr: Cidr): KnownGateway[] {
-    const found: KnownGateway[] = [];
+  /** The gateways inside a CIDR, ascending, as of the last `flush`. */
+  *inside(cidr: Cidr): Iterable<KnownGateway> {
     const last = (cidr.address | ~prefixMask(cidr.prefixLength)) >>> 0;
     for (let i = this.#firstFrom(cidr.address); i < this.#sorted.length; i++) {
       const address = this.#sorted[i] as number;
-      if (address > last) break;
-      found.push(this.#byAddress.get(address) as KnownGateway);
+      if (address > last) return;
+      yield this.#byAddress.get(address) as KnownGateway;
     }
-    return found;
   }
 
   /** Copies what lies between the changes in blocks: one gateway more among 60,000 takes 10 µs, address by address it took 6 ms. */

@@ -161,7 +161,7 @@ export class Reconciler {
     }
     const moved = new Set<number>();
     for (const entry of shifted) {
-      for (const known of this.gateways.range(entry.cidr)) {
+      for (const known of this.gateways.inside(entry.cidr)) {
         const inside = this.#olderAround(known.address, known.since);
         // Compared by identity also when some CIDR holds it before and after: the reason that people read names that CIDR.
         if (inside !== known.inside) moved.add(known.address);

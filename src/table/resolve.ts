@@ -9,7 +9,7 @@ import {
   type Stake,
   type StoredClaim,
 } from './entry.ts';
-import type { KnownGateways } from './known-gateways.ts';
+import type { KnownGateway, KnownGateways } from './known-gateways.ts';
 
 export type Verdicts = Map<StoredClaim, Refused>;
 
@@ -19,7 +19,7 @@ export type Verdicts = Map<StoredClaim, Refused>;
  * tunnel of others. Only ages decide, never whether the other one stands, so one refusal never leads to a chain of others.
  */
 export function refuseSwallowed(entry: Entry, gateways: KnownGateways, verdicts: Verdicts): void {
-  const older = gateways.range(entry.cidr).find((known) => known.since < entry.since);
+  const older = olderInside(entry, gateways);
   for (const stake of entry.stakes) {
     for (const stored of stake.claims) {
       if (older !== undefined) {
@@ -42,6 +42,11 @@ export function refuseSwallowed(entry: Entry, gateways: KnownGateways, verdicts:
       }
     }
   }
+}
+
+function olderInside(entry: Entry, gateways: KnownGateways): KnownGateway | undefined {
+  for (const known of gateways.inside(entry.cidr)) if (known.since < entry.since) return known;
+  return undefined;
 }
 
 /** Renews the places of the stakes and returns the one that has the CIDR: the first that can make a route. */

@@ -48,7 +48,10 @@ export class PathWatch {
     for (const [folder, name] of foldersAround(this.#path)) {
       try {
         const handle = watch(folder, { persistent: false }, (_event, changed) => {
-          if (name === undefined || changed === null || changed === name) this.#suspect();
+          // The folder's own name: it was moved or removed itself.
+          if (name === undefined || changed === null || changed === name || changed === basename(folder)) {
+            this.#suspect();
+          }
         });
         // A watch that breaks (its folder vanished) is set anew by the next arm.
         handle.on('error', () => this.#suspect());
