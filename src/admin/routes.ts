@@ -177,7 +177,7 @@ function parseQuery(search: string, known: readonly string[]): ReadonlyMap<strin
   const query = new Map<string, string>();
   for (const [name, value] of new URLSearchParams(search)) {
     if (!known.includes(name)) {
-      return `unknown query parameter "${name}"; ${known.length === 0 ? 'none is' : `${known.join(', ')} are`} understood here`;
+      return `unknown query parameter "${name}"; known here: ${known.length === 0 ? 'none' : known.join(', ')}`;
     }
     if (query.has(name)) return `the query parameter ${name} stands there twice`;
     query.set(name, value);

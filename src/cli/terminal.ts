@@ -14,7 +14,9 @@ export interface Terminal {
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow';
 
 export function styled(terminal: Terminal, style: Style, text: string): string {
-  return terminal.isColored && text !== '' ? styleText(style, text) : text;
+  if (!terminal.isColored || text === '') return text;
+  // The terminal has decided on colours already; styleText would ask the process's own stdout again.
+  return styleText(style, text, { validateStream: false });
 }
 
 /** The terminal of this process. */

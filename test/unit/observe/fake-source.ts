@@ -1,0 +1,34 @@
+import { counterBytes } from '../../../src/dataplane/counters.ts';
+import type { MetricsSource } from '../../../src/observe/metrics-source.ts';
+
+/** Two engines' counter blocks with room for `peers` peers, all at 0. */
+export function emptyBlocks(peers: number): [Float64Array, Float64Array] {
+  const block = () => new Float64Array(new SharedArrayBuffer(counterBytes(peers)));
+  return [block(), block()];
+}
+
+/** A gateway with one peer, one cluster and one source; every part can be replaced. */
+export function fakeSource(replaced: Partial<MetricsSource> = {}): MetricsSource {
+  const blocks = emptyBlocks(4);
+  return {
+    version: '1.2.3',
+    counterBlocks: () => blocks,
+    peers: () => [{ index: 0, address: '172.31.0.2', clusters: ['west'], alive: true, pathMtuBytes: 1500 }],
+    clusters: () => [{ name: 'west', routes: 3, gateways: 2, gatewaysAlive: 1 }],
+    sources: () => [
+      { name: 'static', state: 'fresh', claims: 3, refused: 1, lastUpdateMs: 1_700_000_000_500 },
+    ],
+    counts: () => ({ refused: 1, conflicts: 2, shadows: 3 }),
+    fib: () => ({ prefixes: 3, bytesUsed: 4096, bytesCapacity: 65_536, epoch: 7, groups: 2, peers: 1 }),
+    workers: () => ({ configured: 2, running: 1, restarts: 5 }),
+    configuration: () => ({
+      lastReloadOk: false,
+      lastReloadAtMs: 1_700_000_001_000,
+      reloads: 4,
+      reloadFailures: 1,
+    }),
+    hostProblems: () => 1,
+    ready: () => true,
+    ...replaced,
+  };
+}
