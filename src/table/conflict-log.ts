@@ -1,5 +1,5 @@
 import { formatCidr } from '../base/address.ts';
-import type { Entry, Stake } from './entry.ts';
+import { type Entry, firstOf, type Stake } from './entry.ts';
 import type { Journal } from './journal.ts';
 import { CONFLICT_EVENTS_MAX } from './limits.ts';
 import type { Conflict } from './route.ts';
@@ -44,7 +44,8 @@ export class ConflictLog {
 
   *list(): Iterable<Conflict> {
     for (const entry of this.#contested) {
-      const winner = entry.stakes.reduce((a, b) => (b.rank < a.rank ? b : a));
+      const winner = firstOf(entry.stakes);
+      if (winner === undefined) continue;
       for (const loser of entry.losers) {
         yield {
           cidr: entry.cidr,

@@ -19,13 +19,13 @@ export interface ClaimOwner {
 }
 
 /**
- * A claim as a source last made it. Never changed: a changed claim is a new one, so that lists may drop what was replaced whenever it
+ * A claim as a source last made it. Its content never changes: a changed claim is a new one, so that lists may drop what was replaced whenever it
  * suits them, by `stake` alone.
  */
 export class StoredClaim {
   readonly owner: ClaimOwner;
-  /** Gateways sorted by address, each once. */
-  readonly claim: Claim;
+  /** Gateways sorted by address, each once. Replaced only by its equal. */
+  claim: Claim;
   /** Where it competes; undefined while it is refused out of hand or its source has expired. */
   stake: Stake | undefined = undefined;
   refusal: Refused | undefined = undefined;
@@ -39,18 +39,22 @@ export class StoredClaim {
   }
 }
 
+/** Never pushed to: the first element makes an array of its own. */
+const NO_CLAIMS: StoredClaim[] = [];
+const NO_STAKES: Stake[] = [];
+
 /** All the claims of one cluster on one CIDR: together they compete with other clusters, and keep their place while one of them is left. */
 export class Stake {
   readonly entry: Entry;
   readonly cluster: string;
   /** When it came, as a sequence number: who was there first. */
   readonly seq: number;
-  /** When it last became able to make a route. NEVER while nothing of it can: who is refused loses the place in the queue. */
+  /** When it last became able to make a route. LOST while nothing of it can: who is refused loses the place in the queue. */
   rank: number;
   /** Wall clock of its first route; NaN before. */
   sinceMs = Number.NaN;
   /** May hold claims that have left; `prune` drops them. */
-  claims: StoredClaim[] = [];
+  claims: StoredClaim[] = NO_CLAIMS;
 
   constructor(entry: Entry, cluster: string, seq: number) {
     this.entry = entry;
@@ -68,7 +72,17 @@ export class Stake {
   }
 }
 
-export const NEVER = Number.POSITIVE_INFINITY;
+/** No number, Infinity say, that is not a small integer: a field that once held one costs 16 bytes more in each of a million objects. */
+export const LOST = -1;
+
+/** The stake that has the CIDR, of those that can make a route. */
+export function firstOf(stakes: readonly Stake[]): Stake | undefined {
+  let first: Stake | undefined;
+  for (const stake of stakes) {
+    if (stake.rank !== LOST && (first === undefined || stake.rank < first.rank)) first = stake;
+  }
+  return first;
+}
 
 /** What is in force on a CIDR. Lean, because there is one for each route: what people read is made from it on demand. */
 export interface InForce {
@@ -77,17 +91,15 @@ export interface InForce {
   readonly contributors: readonly StoredClaim[];
 }
 
-const NOBODY: readonly Stake[] = [];
-
 /** One CIDR with everything that is claimed about it. */
 export class Entry {
   readonly cidr: Cidr;
-  stakes: Stake[] = [];
+  stakes: Stake[] = NO_STAKES;
   /** Smallest `seq` of its stakes as of the last commit: since when the CIDR is claimed at all. */
-  since = NEVER;
+  since = LOST;
   inForce: InForce | undefined = undefined;
   /** Stakes that could make a route and may not, because another cluster was there first. */
-  losers: readonly Stake[] = NOBODY;
+  losers: readonly Stake[] = NO_STAKES;
 
   constructor(cidr: Cidr) {
     this.cidr = cidr;

@@ -171,7 +171,11 @@ export class Intake {
         known.claim.cluster === claim.cluster &&
         cidrKey(known.claim.cidr) === cidrKey(claim.cidr) &&
         sameGateways(known.claim.gateways, gateways);
-      if (same) return;
+      if (same) {
+        // The source may keep what it said last; with another copy here an edit of a large file would leave two of everything.
+        if (gateways === claim.gateways) known.claim = claim;
+        return;
+      }
     } else if (source.claims.size >= this.#limits.claimsPerSource) {
       source.turnedAway++;
       source.firstTurnedAway ??= claim;

@@ -1,7 +1,7 @@
 import { type Address, type Cidr, cidrKey, cidrOfKey } from '../base/address.ts';
 import type { Gateway } from './claim.ts';
 import { ConflictLog } from './conflict-log.ts';
-import { Entry, type InForce, NEVER, Stake, type StoredClaim, sameGateways } from './entry.ts';
+import { Entry, firstOf, type InForce, LOST, Stake, type StoredClaim, sameGateways } from './entry.ts';
 import type { Journal } from './journal.ts';
 import { KnownGateways } from './known-gateways.ts';
 import type { TableLimits } from './limits.ts';
@@ -77,9 +77,12 @@ export class Reconciler {
         stake.rank = place.rank;
         stake.sinceMs = place.sinceMs;
       }
-      entry.stakes.push(stake);
+      // Nearly every CIDR has one stake with one claim, and the first push to an empty array makes room for 17.
+      if (entry.stakes.length === 0) entry.stakes = [stake];
+      else entry.stakes.push(stake);
     }
-    stake.claims.push(stored);
+    if (stake.claims.length === 0) stake.claims = [stored];
+    else stake.claims.push(stored);
     stored.stake = stake;
     for (const { address } of gateways) this.gateways.name(address, place?.gatewaysSince.get(address) ?? seq);
     this.#touched.add(entry);
@@ -142,8 +145,8 @@ export class Reconciler {
       let empty = 0;
       for (const stake of entry.stakes) if (!stake.prune()) empty++;
       if (empty > 0) entry.stakes = entry.stakes.filter((stake) => stake.claims.length > 0);
-      let since = NEVER;
-      for (const { seq } of entry.stakes) if (seq < since) since = seq;
+      let since = LOST;
+      for (const { seq } of entry.stakes) if (since === LOST || seq < since) since = seq;
       if (since !== entry.since) shifted.push(entry);
       entry.since = since;
       if (entry.stakes.length === 0) this.entries.delete(entry.cidr);
@@ -190,7 +193,7 @@ export class Reconciler {
     refuseSwallowed(entry, this.gateways, verdicts);
     const winner = winnerOf(entry, verdicts, () => this.sequence++);
     const losers =
-      winner === undefined ? [] : entry.stakes.filter((stake) => stake !== winner && stake.rank !== NEVER);
+      winner === undefined ? [] : entry.stakes.filter((stake) => stake !== winner && stake.rank !== LOST);
     if (winner !== undefined) {
       for (const loser of losers) {
         for (const stored of loser.claims) if (!verdicts.has(stored)) verdicts.set(stored, lostTo(winner));
@@ -255,8 +258,10 @@ export class Reconciler {
     if (!this.#roomCameFree) return;
     this.#roomCameFree = false;
     for (const entry of [...this.#waiting]) {
-      const best = entry.stakes.reduce((a, b) => (b.rank < a.rank ? b : a));
-      if (this.#refuseForRoom(entry, best.cluster) === undefined) this.#resolve(entry, wallMs);
+      const first = firstOf(entry.stakes);
+      if (first !== undefined && this.#refuseForRoom(entry, first.cluster) === undefined) {
+        this.#resolve(entry, wallMs);
+      }
     }
   }
 }

@@ -2,9 +2,10 @@ import { formatAddress, formatCidr } from '../base/address.ts';
 import type { Gateway } from './claim.ts';
 import {
   type Entry,
+  firstOf,
   type InForce,
+  LOST,
   mergeGateways,
-  NEVER,
   type Refused,
   type Stake,
   type StoredClaim,
@@ -51,14 +52,12 @@ function olderInside(entry: Entry, gateways: KnownGateways): KnownGateway | unde
 
 /** Renews the places of the stakes and returns the one that has the CIDR: the first that can make a route. */
 export function winnerOf(entry: Entry, verdicts: Verdicts, nextSeq: () => number): Stake | undefined {
-  let winner: Stake | undefined;
   for (const stake of entry.stakes) {
     const able = verdicts.size === 0 || stake.claims.some((stored) => !verdicts.has(stored));
-    if (!able) stake.rank = NEVER;
-    else if (stake.rank === NEVER) stake.rank = nextSeq();
-    if (able && (winner === undefined || stake.rank < winner.rank)) winner = stake;
+    if (!able) stake.rank = LOST;
+    else if (stake.rank === LOST) stake.rank = nextSeq();
   }
-  return winner;
+  return firstOf(entry.stakes);
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Address } from '../base/address.ts';
 import { GatewayError, messageOf } from '../base/errors.ts';
 import type { Gateway } from './claim.ts';
-import { NEVER, normalGateways, StoredClaim } from './entry.ts';
+import { LOST, normalGateways, StoredClaim } from './entry.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Judge } from './refusal.ts';
 import {
@@ -152,13 +152,13 @@ export function restoreContent(
       all.push({ stored, row });
     }
   }
-  const order = ([, , , , , seq]: SnapshotClaim) => (seq < 0 ? NEVER : seq);
+  const order = ([, , , , , seq]: SnapshotClaim) => (seq < 0 ? Number.POSITIVE_INFINITY : seq);
   all.sort((a, b) => order(a.row) - order(b.row) || 0);
   for (const { stored, row } of all) {
     const [, , , , , seq, rank, sinceMs] = row;
     const place = {
       seq,
-      rank: rank < 0 ? NEVER : rank,
+      rank: rank < 0 ? LOST : rank,
       sinceMs: sinceMs < 0 ? Number.NaN : sinceMs,
       gatewaysSince,
     };
