@@ -20,9 +20,11 @@ import { duration, durationOrNever, size } from './units.ts';
 
 /** The FIB holds this many prefixes; a list beyond it could not be used. */
 export const CIDRS_MAX = 1_000_000;
+/** Our own CIDRs; the FIB keeps them apart from the routes. */
+export const LOCAL_CIDRS_MAX = 4096;
 /** The peer records of the FIB have a bitmap of 512 clusters. */
 export const CLUSTERS_MAX = 512;
-/** Shares of a route finer than this are not told apart. */
+/** As many as one group of the FIB has. */
 export const GATEWAYS_MAX = 256;
 export const GATEWAY_WEIGHT_MAX = 1000;
 export const WATCHES_MAX = 64;
@@ -81,7 +83,7 @@ const fileWatchSchema = section({
 
 const clusterSection = section({
   name: label().describe('our own name, as other clusters call us'),
-  cidrs: list(cidr(), 'CIDRs', 1, CIDRS_MAX).describe(
+  cidrs: list(cidr(), 'CIDRs', 1, LOCAL_CIDRS_MAX).describe(
     'our own addresses: never tunnelled, and the only accepted inner destinations',
   ),
 });
@@ -121,7 +123,7 @@ const tunnelSection = section({
     .describe('what carries the packets; auto takes the fastest that this machine has')
     .prefault('auto'),
   workers: integerOr('auto', 1, WORKERS_MAX)
-    .describe('packet workers; auto follows the number of processors')
+    .describe('packet workers; auto is one for each two processors, 8 at most')
     .prefault('auto'),
   underlaySocket: choice(['batch', 'raw-socket'])
     .describe(

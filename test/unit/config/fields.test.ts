@@ -5,9 +5,11 @@ import { formatListen, parseListen, SOCKET_PATH_BYTES_MAX } from '../../../src/c
 import { parseConfig } from '../../../src/config/load.ts';
 import {
   CIDRS_MAX,
+  CLUSTERS_MAX,
   DECAPSULATE_FROM_MAX,
   GATEWAY_WEIGHT_MAX,
   GATEWAYS_MAX,
+  LOCAL_CIDRS_MAX,
 } from '../../../src/config/schema.ts';
 import { suggest } from '../../../src/config/suggest.ts';
 import {
@@ -17,6 +19,7 @@ import {
   parseDuration,
   parseSize,
 } from '../../../src/config/units.ts';
+import * as layout from '../../../src/fib/layout.ts';
 import { WEIGHT_MAX } from '../../../src/table/claim.ts';
 import { EVERY_FIELD } from './example.ts';
 
@@ -127,11 +130,19 @@ test('lists are accepted at their limit and refused one beyond', () => {
     Array.from({ length: count }, (_, i) => ({ address: `172.31.${2 + (i >> 8)}.${i & 255}` }));
   assert.ok(accepts(['clusters', 0, 'gateways'], gateways(GATEWAYS_MAX)));
   assert.ok(!accepts(['clusters', 0, 'gateways'], gateways(GATEWAYS_MAX + 1)));
-  assert.ok(CIDRS_MAX >= 1_000_000);
+  const ours = (count: number) => Array.from({ length: count }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`);
+  assert.ok(accepts(['cluster', 'cidrs'], ours(LOCAL_CIDRS_MAX)));
+  assert.ok(!accepts(['cluster', 'cidrs'], ours(LOCAL_CIDRS_MAX + 1)));
 });
 
-test('a weight that the configuration accepts is one that the table accepts', () => {
+test('what the configuration accepts has room in the table and in the FIB', () => {
   assert.equal(GATEWAY_WEIGHT_MAX, WEIGHT_MAX);
+  assert.equal(GATEWAY_WEIGHT_MAX, layout.GATEWAY_WEIGHT_MAX);
+  assert.equal(GATEWAYS_MAX, layout.GROUP_GATEWAYS_MAX);
+  assert.equal(CLUSTERS_MAX, layout.CLUSTERS_MAX);
+  assert.equal(DECAPSULATE_FROM_MAX, layout.ALLOWED_MAX);
+  assert.equal(LOCAL_CIDRS_MAX, layout.LOCAL_MAX);
+  assert.ok(CIDRS_MAX <= layout.PREFIXES_MAX);
 });
 
 test('what this version does not support is told apart from what does not exist', () => {
