@@ -1,7 +1,6 @@
 import { assert } from '../base/assert.ts';
-import { UNIT_WORDS } from './layout.ts';
 
-/** The largest block the owners ask for, in units: a prefix bundle of 1 + 510 + 256 words. Free blocks can be larger. */
+/** The largest block the owners ask for, in units: a prefix bundle of 1 + 510 + 256 words in units of 4. Free blocks can be larger. */
 export const BLOCK_UNITS_MAX = 192;
 
 /** Bin n lists the free blocks of n units; the last bin lists all larger ones, each of which satisfies any request. */
@@ -21,6 +20,7 @@ export interface Reclaimer {
  */
 export class Arena implements Reclaimer {
   readonly #base: number;
+  readonly #unitWords: number;
   readonly #units: number;
   /** At the first unit of a block: its size, negative when it is free. */
   readonly #size: Int32Array;
@@ -36,11 +36,12 @@ export class Arena implements Reclaimer {
   #touched = 0;
   #used = 0;
 
-  /** `base`: word offset of the first unit, above 0; `words`: how many there are. */
-  constructor(base: number, words: number) {
+  /** `base`: word offset of the first unit, above 0; `words`: how many there are; blocks start at multiples of `unitWords` behind `base`. */
+  constructor(base: number, words: number, unitWords: number) {
     assert(base > 0, 'offset 0 means "no block"');
     this.#base = base;
-    this.#units = Math.floor(words / UNIT_WORDS);
+    this.#unitWords = unitWords;
+    this.#units = Math.floor(words / unitWords);
     this.#size = new Int32Array(this.#units);
     this.#freeEnd = new Int32Array(this.#units);
     this.#next = new Int32Array(this.#units);
@@ -48,21 +49,21 @@ export class Arena implements Reclaimer {
   }
 
   get wordsUsed(): number {
-    return this.#used * UNIT_WORDS;
+    return this.#used * this.#unitWords;
   }
 
   /** The most that was ever in use at once, with the gaps: what the system had to back with memory. */
   get wordsTouched(): number {
-    return this.#touched * UNIT_WORDS;
+    return this.#touched * this.#unitWords;
   }
 
   get wordsCapacity(): number {
-    return this.#units * UNIT_WORDS;
+    return this.#units * this.#unitWords;
   }
 
   /** The word offset of a block of at least `words` words with undefined content, or 0 when there is no room. */
   allocate(words: number): number {
-    const units = Math.ceil(words / UNIT_WORDS);
+    const units = Math.ceil(words / this.#unitWords);
     assert(units > 0 && units <= BLOCK_UNITS_MAX, 'a block has 1 to BLOCK_UNITS_MAX units');
     let start = this.#takeFree(units);
     if (start < 0) {
@@ -73,12 +74,12 @@ export class Arena implements Reclaimer {
     }
     this.#size[start] = units;
     this.#used += units;
-    return this.#base + start * UNIT_WORDS;
+    return this.#base + start * this.#unitWords;
   }
 
   /** Gives a block back. Only for blocks that no reader can reach; published ones go through Retired first. */
   free(at: number): void {
-    let start = (at - this.#base) / UNIT_WORDS;
+    let start = (at - this.#base) / this.#unitWords;
     let units = this.#size[start] ?? 0;
     assert(units > 0, 'only a block in use is freed');
     this.#used -= units;
@@ -106,7 +107,7 @@ export class Arena implements Reclaimer {
 
   /** Size of the block at `at` in words, rounded up to units. */
   wordsAt(at: number): number {
-    return this.#size[(at - this.#base) / UNIT_WORDS]! * UNIT_WORDS;
+    return this.#size[(at - this.#base) / this.#unitWords]! * this.#unitWords;
   }
 
   /** Every block below the frontier in order of offset; throws when the bookkeeping contradicts itself. For tests and diagnosis. */
@@ -115,7 +116,7 @@ export class Arena implements Reclaimer {
       const size = this.#size[start]!;
       assert(size !== 0, 'a block starts where the one before it ends');
       const units = Math.abs(size);
-      yield { at: this.#base + start * UNIT_WORDS, words: units * UNIT_WORDS, free: size < 0 };
+      yield { at: this.#base + start * this.#unitWords, words: units * this.#unitWords, free: size < 0 };
       start += units;
     }
   }

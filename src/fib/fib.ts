@@ -83,7 +83,7 @@ export class Fib {
     this.words[HEADER.MAGIC] = IMAGE_MAGIC;
     this.words[HEADER.VERSION] = IMAGE_VERSION;
     this.words[HEADER.WORDS] = this.words.length;
-    this.#arena = new Arena(ARENA, arenaWords);
+    this.#arena = new Arena(ARENA, arenaWords, UNIT_WORDS);
     this.#retired = new Retired(this.words, firstEpoch);
     this.#clusters = new Clusters(this.words, this.#retired);
     this.#peers = new Peers(this.words, this.#retired, onPeerReleased);

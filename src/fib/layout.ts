@@ -9,7 +9,7 @@
  *            PEERS        65,536 records of 20 words
  *            PEER_HASH    two banks of 131,072 words; HEADER.PEER_HASH says which is read
  *            GROUPS       131,072 records of 4 words
- *            ARENA        blocks of 4-word units: nodes, bucket blocks, the allow-list
+ *            ARENA        blocks of 16-word units: nodes, bucket blocks, the allow-list
  *
  * An entry (root slot or run) is 0: nothing; below 2^31: a group; with bit 31 set: the offset of a node block.
  *
@@ -135,7 +135,8 @@ export const GROUP = { CLUSTER: 0, MEMBERS: 1, PEER: 2, BUCKETS: 3 } as const;
 export const GROUP_WORDS = 4;
 
 export const ARENA = GROUPS + GROUPS_MAX * GROUP_WORDS;
-export const UNIT_WORDS = 4;
+/** A cache line, which most nodes fit. Units of 4 words would save a tenth of the image and need four times the bookkeeping beside it. */
+export const UNIT_WORDS = 16;
 
 export const NODE_BIT = 0x8000_0000;
 export const NODE_OFFSET_MASK = 0x7fff_ffff;
@@ -151,7 +152,7 @@ export const BUCKET_SHIFT = 22;
 export const ARENA_BYTES_DEFAULT = 64 * 1024 * 1024;
 /** Smaller than one bucket block and one full node could not hold anything. */
 export const ARENA_BYTES_MIN = 16 * 1024;
-/** Prefix set entries name a block by 24 bits of unit index, 16 bytes each: 256 MiB. */
+/** The prefix set beside it, which grows with it, names its blocks by 24 bits; with this much here they suffice (trie.ts). */
 export const ARENA_BYTES_MAX = 256 * 1024 * 1024;
 
 /** Stops when the constants above contradict one another; called once by the writer of an image. */

@@ -1,8 +1,11 @@
 import type { Address, Cidr } from '../base/address.ts';
 import { prefixMask } from '../base/address.ts';
 import { Arena } from './arena.ts';
-import { LOCAL_GROUP, NO_GROUP, ROOT_ENTRIES, UNIT_WORDS } from './layout.ts';
+import { LOCAL_GROUP, NO_GROUP, ROOT_ENTRIES } from './layout.ts';
 import { SHORT_LENGTH_MAX, ShortPrefixes, shortLength, shortPlace } from './short-prefixes.ts';
+
+/** Most bundles of a /24 hold one or two prefixes. */
+const BUNDLE_UNIT_WORDS = 4;
 
 /**
  * All prefixes with their groups, as the control side keeps them; the image cannot say which prefixes made a run. They are kept in the shape
@@ -26,7 +29,7 @@ export class PrefixSet {
 
   constructor(wordsCapacity: number) {
     this.words = new Uint32Array(wordsCapacity);
-    this.arena = new Arena(UNIT_WORDS, wordsCapacity - UNIT_WORDS);
+    this.arena = new Arena(BUNDLE_UNIT_WORDS, wordsCapacity - BUNDLE_UNIT_WORDS, BUNDLE_UNIT_WORDS);
   }
 
   get bytesUsed(): number {
@@ -128,11 +131,11 @@ export function childrenAt(words: Uint32Array, bundle: number): number {
 }
 
 export function childWord(slot: number, bundle: number): number {
-  return ((slot << 24) | (bundle / UNIT_WORDS)) >>> 0;
+  return ((slot << 24) | (bundle / BUNDLE_UNIT_WORDS)) >>> 0;
 }
 
 export function bundleOfChild(word: number): number {
-  return (word & 0xff_ffff) * UNIT_WORDS;
+  return (word & 0xff_ffff) * BUNDLE_UNIT_WORDS;
 }
 
 /** What became of the prefixes in a merge. */

@@ -30,6 +30,15 @@ import {
 import type { Retired } from './retired.ts';
 import { SHORT_LENGTH_MAX, shortFirstSlot, shortLength, shortPlace } from './short-prefixes.ts';
 
+/**
+ * Room for the prefix set beside an arena of `arenaWords`, so that the arena is what fills up first: each node has at least one unit there, and a
+ * bundle here of one header, one word in its parent and at most three words of rounding, besides its items; while one set replaces another there
+ * are twice PREFIXES_MAX of those. 3/8 instead of 5/16 leaves a fifth for fragmentation.
+ */
+function prefixWords(arenaWords: number): number {
+  return 2 * PREFIXES_MAX + Math.ceil((arenaWords * 3) / 8);
+}
+
 /** Items of one bundle, sorted. */
 class ItemList {
   readonly words = new Uint32Array(ITEMS_MAX);
@@ -89,7 +98,7 @@ export class Trie {
     this.#words = words;
     this.#arena = arena;
     this.#retired = retired;
-    this.prefixes = new PrefixSet(arena.wordsCapacity);
+    this.prefixes = new PrefixSet(prefixWords(arena.wordsCapacity));
   }
 
   /**

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Arena, BLOCK_UNITS_MAX } from '../../../src/fib/arena.ts';
-import { UNIT_WORDS } from '../../../src/fib/layout.ts';
 import { SEED } from './linear-scan.ts';
 
 const BASE = 64;
+const UNIT_WORDS = 4;
 
 test('never hands out a word twice, keeps its books, and is empty and whole when all is freed', () => {
   const operation = fc.oneof(
@@ -14,7 +14,7 @@ test('never hands out a word twice, keeps its books, and is empty and whole when
   );
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 120 }), (operations) => {
-      const arena = new Arena(BASE, 8192);
+      const arena = new Arena(BASE, 8192, UNIT_WORDS);
       const held = new Map<number, number>();
       for (const next of operations) {
         if ('words' in next) {
@@ -58,7 +58,7 @@ function checkBooks(arena: Arena, held: ReadonlyMap<number, number>): void {
 }
 
 test('uses every word it has, then answers 0, and goes on after a free', () => {
-  const arena = new Arena(BASE, 10 * UNIT_WORDS + 3);
+  const arena = new Arena(BASE, 10 * UNIT_WORDS + 3, UNIT_WORDS);
   assert.equal(arena.wordsCapacity, 10 * UNIT_WORDS);
   const blocks = Array.from({ length: 10 }, () => arena.allocate(UNIT_WORDS));
   assert.equal(arena.allocate(1), 0);
@@ -70,7 +70,7 @@ test('uses every word it has, then answers 0, and goes on after a free', () => {
 });
 
 test('takes a free block before it touches new memory', () => {
-  const arena = new Arena(BASE, 1024);
+  const arena = new Arena(BASE, 1024, UNIT_WORDS);
   const first = arena.allocate(40);
   arena.allocate(4);
   arena.free(first);
@@ -79,7 +79,7 @@ test('takes a free block before it touches new memory', () => {
 });
 
 test('stops on a block that is freed twice or was never handed out, and on a size no owner needs', () => {
-  const arena = new Arena(BASE, 1024);
+  const arena = new Arena(BASE, 1024, UNIT_WORDS);
   const at = arena.allocate(40);
   assert.throws(() => arena.free(at + UNIT_WORDS), /only a block in use/);
   arena.free(at);
