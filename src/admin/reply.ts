@@ -11,7 +11,7 @@ export interface Reply {
 }
 
 const JSON_TYPE = 'application/json; charset=utf-8';
-export const TEXT_TYPE = 'text/plain; charset=utf-8';
+const TEXT_TYPE = 'text/plain; charset=utf-8';
 
 export function json(value: unknown, status = 200): Reply {
   return { status, type: JSON_TYPE, body: `${JSON.stringify(value)}\n` };

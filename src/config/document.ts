@@ -171,7 +171,7 @@ class ProblemList {
 }
 
 /** `clusters[0].cidrs[1]` */
-export function formatPath(path: readonly PropertyKey[]): string {
+function formatPath(path: readonly PropertyKey[]): string {
   let text = '';
   for (const step of path) {
     text += typeof step === 'number' ? `[${step}]` : `${text === '' ? '' : '.'}${String(step)}`;

@@ -12,7 +12,7 @@ import { LISTEN_EXPECTED, parseListen } from './listen.ts';
 
 /** The kinds of values that the file is made of. */
 
-export const CIDR_LEAF: LeafDefinition<Cidr> = {
+const CIDR_LEAF: LeafDefinition<Cidr> = {
   expected: 'a CIDR such as 10.1.0.0/16',
   json: { type: 'string', pattern: '^\\d{1,3}(\\.\\d{1,3}){3}/\\d{1,2}$' },
   read(raw) {

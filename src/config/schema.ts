@@ -27,14 +27,14 @@ export const CLUSTERS_MAX = 512;
 /** As many as one group of the FIB has. */
 export const GATEWAYS_MAX = 256;
 export const GATEWAY_WEIGHT_MAX = 1000;
-export const WATCHES_MAX = 64;
+const WATCHES_MAX = 64;
 /** The packet path compares an unknown outer source with each of them. */
 export const DECAPSULATE_FROM_MAX = 64;
 export const WORKERS_MAX = 32;
 /** RFC 791: every host must accept datagrams of 576 bytes, so a smaller tunnel breaks what relies on it. */
-export const TUNNEL_MTU_MIN = 576;
+const TUNNEL_MTU_MIN = 576;
 /** A total length of 16 bits, less the outer header. */
-export const TUNNEL_MTU_MAX = 65_515;
+const TUNNEL_MTU_MAX = 65_515;
 
 const gatewaySchema = section({
   address: address().describe('underlay address of a gateway that decapsulates for the cluster'),
