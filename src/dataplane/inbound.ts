@@ -97,7 +97,9 @@ export class Inbound {
     const destination = readU32(bytes, at + IPV4.DESTINATION);
     const ours = words[SETTINGS.SOURCE]!;
     if (bytes[at + IPV4.PROTOCOL]! === PROTOCOL.IPIP) {
-      if (destination === ours || destination === words[SETTINGS.TUNNEL_ADDRESS]!) return VERDICT.NESTED;
+      if (destination === ours) return VERDICT.NESTED;
+      // A tunnel address of 0 stands for none, and 0.0.0.0 is a martian.
+      if (destination !== 0 && destination === words[SETTINGS.TUNNEL_ADDRESS]!) return VERDICT.NESTED;
     }
     if (isMartianSource(source) || isMartianDestination(destination)) return VERDICT.MARTIAN;
     if (source === ours || destination === ours) return VERDICT.MARTIAN;

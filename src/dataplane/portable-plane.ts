@@ -90,13 +90,14 @@ export class PortablePlane implements Dataplane {
 
   #run(): void {
     if (this.#stopped) return;
-    enterEpoch(this.#words, READER);
+    // Packets that wait for a full send queue name their peers by index: until they are gone, the epoch of those indexes is not left.
+    if (!this.#engine.isBlocked) enterEpoch(this.#words, READER);
     let moved = 0;
     for (let turn = 0; turn < TURNS_IN_A_ROW; turn++) {
       moved = this.#engine.turn();
       if (moved === 0) break;
     }
-    leaveEpoch(this.#words, READER);
+    if (!this.#engine.isBlocked) leaveEpoch(this.#words, READER);
     if (!this.#icmp.isEmpty) this.#icmp.drain(this.#setup.sendIcmp);
     if (moved > 0) this.#again();
     else if (this.#engine.isBlocked) this.#setup.clock.after(BLOCKED_RETRY_MS, () => this.#run());

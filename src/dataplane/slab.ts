@@ -38,8 +38,11 @@ function receiveBatch(bytes: Uint8Array, start: number): Batch {
  */
 export const FRAGMENTS_MAX = 128;
 
-/** Holds the fragments of one packet of the largest size: its bytes, and headroom and a header of up to 60 bytes for each. */
-export const SPARE_BYTES = 65_536 + FRAGMENTS_MAX * (HEADROOM_BYTES + 64);
+/** Besides its payload a fragment takes a header with options, what rounding to units of 8 leaves free, headroom, and alignment to 16. */
+const SPARE_BYTES_PER_FRAGMENT = 60 + 8 + HEADROOM_BYTES + 16;
+
+/** Holds the fragments of one packet of the largest size, whatever its options. */
+export const SPARE_BYTES = 65_536 + FRAGMENTS_MAX * SPARE_BYTES_PER_FRAGMENT;
 
 /** Memory for packets that the engine makes itself: handed out from the front, all given back at once when a flush is complete. */
 export class Spare {

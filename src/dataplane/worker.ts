@@ -47,12 +47,13 @@ function run(setup: WorkerSetup, native: Native): void {
   let parks = 0;
   while (Atomics.load(control, 0) === CONTROL.RUN) {
     // Parked, this reader holds nothing of the FIB image, so an idle worker never delays the reuse of its memory.
-    leaveEpoch(words, setup.engine);
+    // Packets that wait for a full send queue name their peers by index: until they are gone, the epoch of those indexes is not left.
+    if (!engine.isBlocked) leaveEpoch(words, setup.engine);
     const ready = native.poll(descriptors, 3, engine.isBlocked ? BLOCKED_PARK_MS : PARK_MS);
     assert(ready >= 0, 'poll on open descriptors succeeds');
     if ((ready & READY_BITS) !== 0 || engine.isBlocked) {
       for (let turn = 0; turn < TURNS_PER_CHECK; turn++) {
-        enterEpoch(words, setup.engine);
+        if (!engine.isBlocked) enterEpoch(words, setup.engine);
         if (engine.turn() === 0) break;
       }
     }
@@ -62,7 +63,7 @@ function run(setup: WorkerSetup, native: Native): void {
   }
   // Told to stop: what already waits is still carried, but no endless stream holds up the exit.
   for (let turn = 0; turn < TURNS_PER_CHECK; turn++) {
-    enterEpoch(words, setup.engine);
+    if (!engine.isBlocked) enterEpoch(words, setup.engine);
     if (engine.turn() === 0) break;
   }
   leaveEpoch(words, setup.engine);
