@@ -142,7 +142,6 @@ export const NODE_BIT = 0x8000_0000;
 export const NODE_OFFSET_MASK = 0x7fff_ffff;
 export const NODE = { FALLBACK: 0, STARTS: 1, COUNTS: 9, RUNS: 11 } as const;
 export const NODE_SLOTS = 256;
-export const NODE_WORDS_MAX = NODE.RUNS + NODE_SLOTS;
 
 /** Two u16 buckets a word. */
 export const BUCKET_WORDS = BUCKETS / 2;
