@@ -102,7 +102,7 @@ export const SETTINGS_FLAG = {
 /** A bitmap of CLUSTERS_MAX bits: clusters that may be an inner destination of what comes out of the tunnel. */
 export const TRANSIT = 48;
 
-export const HEADER_WORDS = 64;
+const HEADER_WORDS = 64;
 export const READERS = HEADER_WORDS;
 /** What a reader's line holds while the reader is outside any epoch; epochs themselves are never 0. */
 export const QUIESCENT = 0;

@@ -132,18 +132,23 @@ test('readers in other threads never miss and never go astray while 20,000 patch
     return new Worker(new URL('./reader-thread.js', import.meta.url), { workerData: task });
   });
   const reports = workers.map(async (worker) => (await once(worker, 'message'))[0] as ReaderReport);
-  const deadlineMs = performance.now() + 10_000;
-  while (Atomics.load(flags, 1) < READERS && performance.now() < deadlineMs) await new Promise(setImmediate);
-  assert.equal(Atomics.load(flags, 1), READERS, 'both readers have begun');
+  try {
+    const deadlineMs = performance.now() + 10_000;
+    while (Atomics.load(flags, 1) < READERS && performance.now() < deadlineMs)
+      await new Promise(setImmediate);
+    assert.equal(Atomics.load(flags, 1), READERS, 'both readers have begun');
 
-  const present: FibEntry[] = [];
-  for (let i = 0; i < PATCHES; i++) churn(fib, prng, entries, pairs, present);
-  Atomics.store(flags, 0, 1);
-  for (const report of await Promise.all(reports)) {
-    assert.deepEqual(report.wrong, []);
-    assert.ok(report.lookups > 0);
+    const present: FibEntry[] = [];
+    for (let i = 0; i < PATCHES; i++) churn(fib, prng, entries, pairs, present);
+    Atomics.store(flags, 0, 1);
+    for (const report of await Promise.all(reports)) {
+      assert.deepEqual(report.wrong, []);
+      assert.ok(report.lookups > 0);
+    }
+  } finally {
+    Atomics.store(flags, 0, 1);
+    await Promise.all(workers.map((worker) => worker.terminate()));
   }
-  await Promise.all(workers.map((worker) => worker.terminate()));
   fib.reclaim();
   assert.equal(fib.stats().retired, 0);
   checkBlocks(fib);
