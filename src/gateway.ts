@@ -6,7 +6,7 @@ import { type AdminServer, startAdminServer } from './admin/server.ts';
 import type { ReloadResult } from './admin/view.ts';
 import { type Address, type Cidr, formatAddress } from './base/address.ts';
 import { type Clock, systemClock, type Timer } from './base/clock.ts';
-import { messageOf } from './base/errors.ts';
+import { GatewayError, messageOf } from './base/errors.ts';
 import { loadConfig } from './config/load.ts';
 import { planReload } from './config/reload.ts';
 import type { Config, WatchConfig } from './config/schema.ts';
@@ -377,8 +377,14 @@ export class Gateway {
     const wanted = new Map(next.watch.map((watch) => [watch.path, watch]));
     for (const watch of previous.watch) {
       const successor = wanted.get(watch.path);
-      if (isDeepStrictEqual(watch, successor)) wanted.delete(watch.path);
-      else await this.#sources.remove(sourceName(watch));
+      // How often to look is built into the watcher; everything else is the table's to know.
+      if (successor === undefined || successor.pollInterval !== watch.pollInterval) {
+        await this.#sources.remove(sourceName(watch));
+      } else {
+        wanted.delete(watch.path);
+        if (!isDeepStrictEqual(watch, successor))
+          this.#sources.setOptions(sourceName(watch), optionsOf(successor));
+      }
     }
     for (const watch of wanted.values()) void this.#addWatch(watch);
     this.#reconfigureTable();
@@ -403,12 +409,19 @@ export class Gateway {
     this.#changed();
   }
 
+  /** Throws ISTHMUS_ERR_KERNEL at the start when host.checks is `enforce` and the host cannot forward. */
   #hostProblems(problems: readonly HostProblem[]): void {
+    const { checks } = this.#state.config.host;
+    const fatal = problems.find((problem) => problem.isFatal);
+    if (checks === 'enforce' && fatal !== undefined && this.#state.phase === 'starting') {
+      throw new GatewayError('ISTHMUS_ERR_KERNEL', fatal.message);
+    }
     const known = new Set(this.#state.hostProblems.map((problem) => problem.message));
-    for (const problem of problems) {
+    const counted = checks === 'off' ? [] : problems;
+    for (const problem of counted) {
       if (!known.has(problem.message)) this.#logger.error({ setting: problem.setting }, problem.message);
     }
-    this.#state.hostProblems = problems;
+    this.#state.hostProblems = counted;
   }
 
   #noteFailure(what: string, text: string | undefined): void {

@@ -37,7 +37,12 @@ export class HostKeeper {
     this.#setup = setup;
     const groups = NOTICE_GROUP.LINKS | NOTICE_GROUP.ADDRESSES | NOTICE_GROUP.ROUTES;
     this.#subscription = new NetlinkSubscription(setup.native, groups, (notice) => this.#notice(notice));
-    this.#check();
+    try {
+      this.#check();
+    } catch (cause) {
+      this.stop();
+      throw cause;
+    }
   }
 
   stop(): void {

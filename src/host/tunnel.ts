@@ -59,18 +59,18 @@ export function openTunnel(parts: TunnelParts): Tunnel {
     { device: device.name, underlay: formatAddress(underlay.address), underlayDevice: underlay.deviceName },
     describeDevice(device, tunnel.address),
   );
+  const routes = new RouteInstaller({
+    netlink,
+    deviceIndex: device.index,
+    table: routing.table,
+    metric: routing.metric,
+    protocol: routing.protocol,
+    source: tunnel.address ?? 0,
+  });
   const sockets: { close(): void }[] = [];
+  let keeper: HostKeeper | undefined;
   try {
-    const plane = isPortable ? portablePlane(parts, device, sockets) : workerPlane(parts, device, sockets);
-    const routes = new RouteInstaller({
-      netlink,
-      deviceIndex: device.index,
-      table: routing.table,
-      metric: routing.metric,
-      protocol: routing.protocol,
-      source: tunnel.address ?? 0,
-    });
-    const keeper = new HostKeeper({
+    keeper = new HostKeeper({
       native,
       routes,
       deviceName: device.name,
@@ -80,8 +80,11 @@ export function openTunnel(parts: TunnelParts): Tunnel {
       onProblems: (problems) => parts.onProblems([...device.problems, ...problems]),
       onAddressChange: parts.onAddressChange,
     });
+    // Last, because running engines cannot be taken back without waiting for them.
+    const plane = isPortable ? portablePlane(parts, device, sockets) : workerPlane(parts, device, sockets);
     return { device, sockets, plane, routes, keeper };
   } catch (cause) {
+    keeper?.stop();
     for (const socket of sockets) socket.close();
     closeDevice(device, device.isAdopted);
     throw cause;

@@ -50,6 +50,12 @@ export class SourceRunner {
     return spoken;
   }
 
+  /** Treats a running source differently from now on; its claims stay. */
+  setOptions(name: string, options: SourceOptions): void {
+    this.#table.setSourceOptions(name, options, this.#clock.nowMs(), this.#clock.wallMs());
+    this.#changed();
+  }
+
   /** Stops a watcher; its claims go with it, because somebody took the source out of the configuration. */
   async remove(name: string): Promise<void> {
     const running = this.#running.get(name);
