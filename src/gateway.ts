@@ -4,19 +4,20 @@ import { gatewayMetrics } from './admin/gateway-metrics.ts';
 import { type GatewayParts, type GatewayState, RunningGatewayView } from './admin/gateway-view.ts';
 import { type AdminServer, startAdminServer } from './admin/server.ts';
 import type { ReloadResult } from './admin/view.ts';
-import { type Address, type Cidr, formatAddress } from './base/address.ts';
+import { type Address, formatAddress } from './base/address.ts';
 import { type Clock, systemClock, type Timer } from './base/clock.ts';
 import { GatewayError, messageOf } from './base/errors.ts';
 import { loadConfig } from './config/load.ts';
 import { planReload } from './config/reload.ts';
 import type { Config, WatchConfig } from './config/schema.ts';
-import { Publisher } from './dataplane/publisher.ts';
+import { type HostRoutes, Publisher } from './dataplane/publisher.ts';
 import { fibSettings } from './dataplane/settings.ts';
 import { Fib } from './fib/fib.ts';
 import { IcmpFeed } from './health/icmp-feed.ts';
 import { PathMtuTable } from './health/path-mtu.ts';
 import { lockDevice } from './host/device-lock.ts';
 import { notifyServiceManager } from './host/notify.ts';
+import type { RouteInstaller } from './host/route-installer.ts';
 import { SnapshotKeeper } from './host/snapshot-keeper.ts';
 import type { HostProblem } from './host/sysctl.ts';
 import { closeTunnel, openTunnel, type Tunnel } from './host/tunnel.ts';
@@ -115,7 +116,10 @@ export class Gateway {
     };
     this.#table = new Table();
     this.#fib = new Fib({
-      onPeerReleased: (peer) => this.#state.plane?.clearPeer(peer),
+      onPeerReleased: (peer, address) => {
+        this.#state.plane?.clearPeer(peer);
+        this.#state.peerErrors.delete(address);
+      },
     });
     this.#publisher = new Publisher(
       this.#table,
@@ -180,7 +184,7 @@ export class Gateway {
     this.#tunnel = this.#openTunnel(this.#native, this.#netlink);
     this.#state.phase = 'running';
     this.#publish();
-    this.#tunnel.routes.reconcile();
+    this.#changeRoutes((routes) => routes.reconcile());
     this.#age();
     this.#configWatch = new ConfigFileWatch(configFile, () => void this.reload(), this.#clock, this.#logger);
     notifyServiceManager(this.#native, 'READY=1', process.env);
@@ -269,17 +273,23 @@ export class Gateway {
     return findUnderlay(netlink, { address: underlay.address, device: underlay.device, towards });
   }
 
-  #hostRoutes() {
+  #hostRoutes(): HostRoutes {
     return {
-      add: (cidrs: readonly Cidr[]) => {
-        this.#tunnel?.routes.add(cidrs);
-        this.#noteFailure('routes', this.#tunnel?.routes.problem);
-      },
-      remove: (cidrs: readonly Cidr[]) => {
-        this.#tunnel?.routes.remove(cidrs);
-        this.#noteFailure('routes', this.#tunnel?.routes.problem);
-      },
+      add: (cidrs) => this.#changeRoutes((routes) => routes.add(cidrs)),
+      remove: (cidrs) => this.#changeRoutes((routes) => routes.remove(cidrs)),
     };
+  }
+
+  /** A route that the kernel does not take is a problem to show, and to try again, but holds up no other route. */
+  #changeRoutes(change: (routes: RouteInstaller) => void): void {
+    const routes = this.#tunnel?.routes;
+    if (routes === undefined) return;
+    try {
+      change(routes);
+      this.#noteFailure('routes', routes.problem);
+    } catch (thrown) {
+      this.#noteFailure('routes', `kernel routes cannot be changed: ${messageOf(thrown)}`);
+    }
   }
 
   /** Resolves when every source has spoken once. */
@@ -435,6 +445,7 @@ export class Gateway {
 
   #age(): void {
     this.#icmpFeed.expire();
+    if (this.#state.failures.has('routes')) this.#changeRoutes((routes) => routes.reconcile());
     this.#fib.reclaim();
     for (const peer of this.#state.peerErrors.keys())
       if (!this.#fib.hasPeer(peer)) this.#state.peerErrors.delete(peer);
