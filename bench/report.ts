@@ -1,0 +1,244 @@
+import type {
+  CollectionsSection,
+  ControlSection,
+  MemorySection,
+  MicroFigure,
+  MicroSection,
+  PathFigures,
+  Results,
+  Run,
+  ThroughputSection,
+} from './results.ts';
+import { percentile, type Summary, summary } from './statistics.ts';
+
+const MEMORY_MIB_MAX: Readonly<Record<number, number>> = { 0: 120, 100000: 250 };
+const READY_SECONDS_MAX: Readonly<Record<number, number>> = { 10000: 3 };
+const KERNEL_ROUTES_MS_MAX = 1000;
+const EDIT_MS_MAX = 200;
+
+/** The sections that were measured, as Markdown. */
+export function reportOf(results: Results): string {
+  const parts = [
+    '# Results of the benchmarks',
+    'Written by `npm run bench -- --write` and `npm run bench:throughput -- --write` from `results.json`; not edited by hand. Absolute numbers belong to the machine of the run; the ratios between rows of one table are what carries over. A value is a median, followed by the lowest and the highest of the series.',
+    missed(results),
+    results.throughput && throughputPart(results.throughput),
+    results.collections && collectionsPart(results.collections),
+    results.memory && memoryPart(results.memory),
+    results.control && controlPart(results.control),
+    results.micro && microPart(results.micro),
+  ];
+  return parts.filter(Boolean).join('\n\n');
+}
+
+function runLine(run: Run): string {
+  return [
+    `${run.date} UTC, commit ${run.commit}`,
+    `${run.cpu}, ${run.cores} cores, ${run.memoryGiB} GiB, Linux ${run.kernel}, Node ${run.node}`,
+    `load before the run ${run.loadBefore}`,
+    `\`${run.command}\``,
+  ].join(' · ');
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const rule = head.map((_, column) => (column === 0 ? '---' : '---:'));
+  return [line(head), line(rule), ...rows.map(line)].join('\n');
+}
+
+/** Three significant digits: more would only show the noise. */
+function number(value: number): string {
+  if (!Number.isFinite(value)) return '–';
+  if (value >= 100) return Math.round(value).toLocaleString('en');
+  if (value >= 10) return value.toFixed(1);
+  return value >= 0.1 || value === 0 ? value.toFixed(2) : value.toPrecision(2);
+}
+
+function spread({ median, min, max, count }: Summary): string {
+  if (count < 2) return number(median);
+  return `${number(median)} (${number(min)}–${number(max)})`;
+}
+
+function throughputPart(section: ThroughputSection): string {
+  const paths = section.paths;
+  const ratio = (path: PathFigures, of: (path: PathFigures) => readonly number[]): string => {
+    const reference = paths.find((other) => other.name === path.reference);
+    if (reference === undefined || reference === path) return reference === path ? '1' : '–';
+    return number(summary(of(path)).median / summary(of(reference)).median);
+  };
+  const cells = (path: PathFigures, of: (path: PathFigures) => readonly number[]): string[] => [
+    spread(summary(of(path))),
+    ratio(path, of),
+  ];
+  const streams = table(
+    ['path', 'TCP × 1, Gbit/s', 'ratio', 'TCP × 4, Gbit/s', 'ratio'],
+    paths.map((path) => [path.name, ...cells(path, (p) => p.tcpSingle), ...cells(path, (p) => p.tcpFour)]),
+  );
+  const packets = table(
+    [
+      'path',
+      'loss-free, kpps',
+      'ratio',
+      'flood, kpps',
+      'ratio',
+      'RTT median, µs',
+      'ratio',
+      'RTT 99 %, µs',
+      'ratio',
+    ],
+    paths.map((path) => [
+      path.name,
+      ...cells(path, (p) => p.lossFree),
+      ...cells(path, (p) => p.flood),
+      ...cells(path, (p) => p.roundTripMedian),
+      ...cells(path, (p) => p.roundTrip99),
+    ]),
+  );
+  const failures = paths.flatMap((path) =>
+    path.failures.map((failure) => `- failed: ${path.name}, ${failure}`),
+  );
+  const notes = [...section.left.map((left) => `- not measured: ${left}`), ...failures];
+  return [
+    '## Through two gateways',
+    runLine(section.run),
+    `Pod – gateway – router – gateway – pod, each a network namespace of the same machine, all sharing its ${section.run.cores} cores. ${section.rounds} rounds (seed ${section.seed}), in each round every path once, in a new order. Isthmus runs with its defaults: ${section.workers} worker${section.workers === 1 ? '' : 's'}, batch socket, unless the row says otherwise. \`W\`: without segmentation offload on the gateways' underlay devices, so that every packet is one of at most 1,500 bytes, as on a wire; the fair measure for a path in userspace, which cannot send 64 KiB at once. Ratios are of medians, to plain forwarding with the same offloads. TCP by ${section.tcpProgram}.`,
+    streams,
+    "Packets are UDP with 64 bytes of payload. Loss-free: the highest rate at which 99.5 % have arrived 10 ms after the last one was sent. Flood: what arrives when the sender sends all it can; the kernel's own paths run in the sender's system call and take no more than they carry, the others drop the rest. RTT: ICMP echo every 2 ms; its percentiles in each round.",
+    packets,
+    ...(notes.length > 0 ? [notes.join('\n')] : []),
+  ].join('\n\n');
+}
+
+function collectionsPart(section: CollectionsSection): string {
+  const rows = section.rows.map((row) => [
+    `${row.path}, ${row.gateway}`,
+    row.packets.toLocaleString('en'),
+    `${row.idleMain} / ${row.trafficMain}`,
+    `${row.idleWorkers} / ${row.trafficWorkers}`,
+    row.deoptimised.length === 0 ? 'none' : row.deoptimised.map((name) => `\`${name}\``).join(', '),
+  ]);
+  return [
+    '## Garbage collections caused by traffic',
+    runLine(section.run),
+    `Counted with \`--trace-gc\` over ${section.windowSeconds} s without traffic and ${section.windowSeconds} s with ${section.traffic}, after a warm-up. The main thread collects the control plane's garbage in either window; the workers hold the packet path. On the package raw-socket packets pass the main thread, and the package allocates a buffer for each.`,
+    table(
+      [
+        'gateway',
+        'packets',
+        'main thread, idle / traffic',
+        'workers, idle / traffic',
+        'deoptimised (`--trace-deopt`)',
+      ],
+      rows,
+    ),
+  ].join('\n\n');
+}
+
+function memoryPart(section: MemorySection): string {
+  return [
+    '## Memory and start',
+    runLine(section.run),
+    "Resident set of the whole process at rest, and time from the start of the process until `/readyz` says ready, with the routes in one watched file and in the kernel's table. Each start is without earlier state.",
+    table(
+      ['routes', 'resident, MiB', 'target', 'peak, MiB', 'ready, s', 'target'],
+      section.rows.map((row) => [
+        row.routes.toLocaleString('en'),
+        spread(summary(row.idleMiB)),
+        limit(MEMORY_MIB_MAX[row.routes]),
+        spread(summary(row.peakMiB)),
+        spread(summary(row.readySeconds)),
+        limit(READY_SECONDS_MAX[row.routes]),
+      ]),
+    ),
+  ].join('\n\n');
+}
+
+function limit(target: number | undefined): string {
+  return target === undefined ? '' : `≤ ${target.toLocaleString('en')}`;
+}
+
+function controlPart(section: ControlSection): string {
+  const routes = section.kernelRoutes.toLocaleString('en');
+  const row = (name: string, values: readonly number[], target: number): string[] => [
+    name,
+    spread(summary(values)),
+    number(percentile(values, 0.99)),
+    String(values.length),
+    limit(target),
+  ];
+  return [
+    '## Control plane',
+    runLine(section.run),
+    `File edits: from the rename of the watched file to the first echo request that took the new way, or the first that took none; probes every ${section.probeMs} ms.`,
+    table(
+      ['what', 'ms', '99 %', 'n', 'target'],
+      [
+        row(`${routes} kernel routes added by netlink`, section.addRoutesMs, KERNEL_ROUTES_MS_MAX),
+        row(`${routes} kernel routes removed`, section.removeRoutesMs, KERNEL_ROUTES_MS_MAX),
+        row('a route added in the watched file', section.addedMs, EDIT_MS_MAX),
+        row('a route withdrawn in the watched file', section.withdrawnMs, EDIT_MS_MAX),
+      ],
+    ),
+  ].join('\n\n');
+}
+
+function microPart(section: MicroSection): string {
+  const suites = new Map<string, MicroFigure[]>();
+  for (const figure of section.figures) {
+    suites.set(figure.suite, [...(suites.get(figure.suite) ?? []), figure]);
+  }
+  const parts = [...suites].map(([suite, figures]) =>
+    [
+      `### ${suite}`,
+      table(
+        ['what', 'median', '±', 'target'],
+        figures.map((figure) => [
+          figure.name,
+          `${number(figure.value)} ${figure.unit}`,
+          figure.marginPercent === undefined ? '' : `${figure.marginPercent.toFixed(1)} %`,
+          figure.target === undefined ? '' : `≤ ${figure.target.toLocaleString('en')} ${figure.unit}`,
+        ]),
+      ),
+    ].join('\n\n'),
+  );
+  return [
+    '## Micro benchmarks',
+    runLine(section.run),
+    'Times are of one packet, look-up or operation.',
+    ...parts,
+  ].join('\n\n');
+}
+
+/** First of all what did not hold: a reader should not have to search for it. */
+function missed(results: Results): string {
+  const over: string[] = [];
+  const check = (what: string, value: number, target: number | undefined, unit: string): void => {
+    if (target !== undefined && value > target)
+      over.push(`- ${what}: ${number(value)} ${unit}, target ${limit(target)}`);
+  };
+  for (const figure of results.micro?.figures ?? []) checkFigure(figure, check);
+  for (const row of results.memory?.rows ?? []) {
+    const routes = `with ${row.routes.toLocaleString('en')} routes`;
+    check(`resident memory ${routes}`, summary(row.idleMiB).max, MEMORY_MIB_MAX[row.routes], 'MiB');
+    check(`ready ${routes}`, summary(row.readySeconds).max, READY_SECONDS_MAX[row.routes], 's');
+  }
+  if (results.control !== undefined) {
+    const { addRoutesMs, addedMs, withdrawnMs } = results.control;
+    check('kernel routes', summary(addRoutesMs).max, KERNEL_ROUTES_MS_MAX, 'ms');
+    check('slowest route added in the watched file', summary(addedMs).max, EDIT_MS_MAX, 'ms');
+    check('slowest route withdrawn in the watched file', summary(withdrawnMs).max, EDIT_MS_MAX, 'ms');
+  }
+  for (const row of results.collections?.rows ?? []) {
+    check(`collections in the workers of ${row.path}, ${row.gateway}`, row.trafficWorkers, 0, '');
+  }
+  return over.length === 0
+    ? 'Every target that these sections name was met.'
+    : `Missed targets:\n\n${over.join('\n')}`;
+}
+
+function checkFigure(
+  { suite, name, value, target, unit }: MicroFigure,
+  check: (what: string, value: number, target: number | undefined, unit: string) => void,
+): void {
+  check(`${suite}, ${name}`, value, target, unit);
+}

@@ -1,0 +1,165 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, release, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Where and how a section was measured: a number without these says nothing. */
+export interface Run {
+  readonly date: string;
+  readonly commit: string;
+  readonly command: string;
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly kernel: string;
+  readonly node: string;
+  /** Runnable processes in the minute before: other work on the machine is in every number. */
+  readonly loadBefore: number;
+}
+
+/** One line of a micro benchmark, of one packet, look-up or operation. */
+export interface MicroFigure {
+  readonly suite: string;
+  readonly name: string;
+  readonly unit: string;
+  readonly value: number;
+  /** Half the width of the 95 % confidence interval, in percent; absent where it was measured once. */
+  readonly marginPercent?: number;
+  /** At most this, where the design sets a target. */
+  readonly target?: number;
+}
+
+export interface MicroSection {
+  readonly run: Run;
+  readonly figures: readonly MicroFigure[];
+}
+
+/** What one path through the topology gave, round by round. */
+export interface PathFigures {
+  readonly name: string;
+  /** The path its figures are divided by. */
+  readonly reference: string;
+  /** Gbit/s of payload over one connection, and over four at once. */
+  readonly tcpSingle: readonly number[];
+  readonly tcpFour: readonly number[];
+  /** Thousands of packets a second that arrived while more were sent than fit. */
+  readonly flood: readonly number[];
+  /** Thousands of packets a second, the highest rate without loss. */
+  readonly lossFree: readonly number[];
+  /** Microseconds: percentiles of each round. */
+  readonly roundTripMedian: readonly number[];
+  readonly roundTrip99: readonly number[];
+  /** Cells that failed, with the reason. */
+  readonly failures: readonly string[];
+}
+
+export interface ThroughputSection {
+  readonly run: Run;
+  readonly rounds: number;
+  readonly seed: number;
+  readonly tcpProgram: string;
+  readonly workers: number;
+  readonly paths: readonly PathFigures[];
+  /** Paths that could not be measured here, with the reason. */
+  readonly left: readonly string[];
+}
+
+/** Garbage collections of one gateway, by isolate, in two windows of equal length. */
+export interface CollectionsRow {
+  readonly path: string;
+  readonly gateway: string;
+  readonly idleMain: number;
+  readonly trafficMain: number;
+  readonly idleWorkers: number;
+  readonly trafficWorkers: number;
+  /** Functions that lost their optimised code during the traffic. */
+  readonly deoptimised: readonly string[];
+  readonly packets: number;
+}
+
+export interface CollectionsSection {
+  readonly run: Run;
+  readonly windowSeconds: number;
+  readonly traffic: string;
+  readonly rows: readonly CollectionsRow[];
+}
+
+export interface MemoryRow {
+  readonly routes: number;
+  /** Resident set after it has come to rest, MiB; the highest of the samples. */
+  readonly idleMiB: readonly number[];
+  readonly peakMiB: readonly number[];
+  readonly readySeconds: readonly number[];
+}
+
+export interface MemorySection {
+  readonly run: Run;
+  readonly rows: readonly MemoryRow[];
+}
+
+export interface ControlSection {
+  readonly run: Run;
+  readonly kernelRoutes: number;
+  readonly addRoutesMs: readonly number[];
+  readonly removeRoutesMs: readonly number[];
+  /** From the rename of the watched file to the first packet that took the new way, or the first that took no way. */
+  readonly addedMs: readonly number[];
+  readonly withdrawnMs: readonly number[];
+  /** The error of one measurement: the pace of the probes. */
+  readonly probeMs: number;
+}
+
+export interface Results {
+  micro?: MicroSection;
+  throughput?: ThroughputSection;
+  collections?: CollectionsSection;
+  memory?: MemorySection;
+  control?: ControlSection;
+}
+
+export const PACKAGE_FOLDER = packageFolder(dirname(fileURLToPath(import.meta.url)));
+const RESULTS_FILE = join(PACKAGE_FOLDER, 'bench', 'results.json');
+export const REPORT_FILE = join(PACKAGE_FOLDER, 'bench', 'RESULTS.md');
+
+function packageFolder(start: string): string {
+  for (let folder = start; ; folder = dirname(folder)) {
+    if (existsSync(join(folder, 'package.json'))) return folder;
+    if (folder === dirname(folder)) throw new Error(`no package.json in any folder above ${start}`);
+  }
+}
+
+export function loadResults(): Results {
+  return existsSync(RESULTS_FILE) ? (JSON.parse(readFileSync(RESULTS_FILE, 'utf8')) as Results) : {};
+}
+
+/** Keeps the sections that were not measured now, with the run they came from. */
+export function saveResults(results: Results): void {
+  writeFileSync(RESULTS_FILE, `${JSON.stringify(results, null, 2)}\n`);
+  // The formatter sets short lists on one line; without it the next check of the repository would complain.
+  spawnSync(join(PACKAGE_FOLDER, 'node_modules', '.bin', 'biome'), ['format', '--write', RESULTS_FILE], {
+    cwd: PACKAGE_FOLDER,
+  });
+}
+
+export function describeRun(command: string): Run {
+  return {
+    date: new Date().toISOString().slice(0, 16).replace('T', ' '),
+    commit: commit(),
+    command,
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    node: process.version,
+    loadBefore: Math.round(loadavg()[0]! * 10) / 10,
+  };
+}
+
+function commit(): string {
+  const git = (...words: string[]): string =>
+    spawnSync('git', words, { cwd: PACKAGE_FOLDER, encoding: 'utf8' }).stdout?.trim() ?? '';
+  const id = git('rev-parse', '--short', 'HEAD');
+  if (id === '') return 'unknown';
+  return git('status', '--porcelain', '--', 'src', 'native') === '' ? id : `${id} with changes`;
+}

@@ -1,0 +1,52 @@
+import { parseArgs } from 'node:util';
+import { messageOf } from '../src/base/errors.ts';
+import { publish } from './publish.ts';
+import { reportOf } from './report.ts';
+import { type ControlSection, describeRun, type MemorySection, type Results } from './results.ts';
+import { inSandbox, say } from './sandboxed.ts';
+import { runSuites } from './suites.ts';
+
+/**
+ * `npm run bench [-- --write] [NAME …]`: the micro benchmarks, memory and start-up, and the control plane's speed. A NAME is `memory`,
+ * `control` or a suite (`packet`, `fib`, …); `--write` puts the results into bench/RESULTS.md.
+ */
+const INSIDE = new URL('./inside.js', import.meta.url);
+const ROUTES = [0, 10_000, 100_000];
+
+const { values, positionals } = parseArgs({
+  options: {
+    write: { type: 'boolean', default: false },
+    repeats: { type: 'string', default: '5' },
+    edits: { type: 'string', default: '100' },
+  },
+  allowPositionals: true,
+});
+const repeats = Number(values.repeats);
+const wants = (name: string): boolean => positionals.length === 0 || positionals.includes(name);
+const run = describeRun(
+  ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
+);
+
+const results: Results = {};
+const suites = positionals.filter((name) => name !== 'memory' && name !== 'control');
+if (positionals.length === 0 || suites.length > 0) {
+  results.micro = { run, figures: await runSuites(suites) };
+}
+try {
+  if (wants('memory')) {
+    const options = JSON.stringify({ routes: ROUTES, repeats });
+    results.memory = { run, ...(await inSandbox<Omit<MemorySection, 'run'>>(INSIDE, ['memory', options])) };
+  }
+  if (wants('control')) {
+    const options = JSON.stringify({ repeats, edits: Number(values.edits) });
+    results.control = {
+      run,
+      ...(await inSandbox<Omit<ControlSection, 'run'>>(INSIDE, ['control', options])),
+    };
+  }
+} catch (error) {
+  say(`not measured: ${messageOf(error)}`);
+  process.exitCode = 1;
+}
+process.stdout.write(`${reportOf(results)}\n`);
+if (values.write) publish(results);
