@@ -127,6 +127,9 @@ export class Gateway {
       this.#hostRoutes(),
       this.#clock,
       (durationMs, changes) => {
+        // A gateway that was gone for a while comes back as a new peer, and the path to it is still the one that was learned.
+        for (const { peer, pathMtuBytes } of this.#pathMtu.learned())
+          this.#fib.setPeer(peer, { pathMtuBytes });
         this.#metrics.observePublish(durationMs / 1000);
         this.#logger.info(
           {

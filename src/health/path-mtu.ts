@@ -63,6 +63,11 @@ export class PathMtuTable {
     return changes;
   }
 
+  /** All that is known now: what the packet path has to be told of a gateway that comes back, for a path outlives the routes over it. */
+  *learned(): Generator<PathMtuChange> {
+    for (const [peer, { pathMtuBytes }] of this.#learned) yield { peer, pathMtuBytes };
+  }
+
   isLearned(peer: Address): boolean {
     return this.#learned.has(peer);
   }

@@ -40,3 +40,11 @@ test('a router that names no value leads to the next plateau below what was sent
   assert.equal(table.report(PEER, 0, 1006, 2)?.pathMtuBytes, PATH_MTU_BYTES_MIN);
   assert.equal(table.report(PEER, 0, PATH_MTU_BYTES_MIN, 3), undefined);
 });
+
+test('what is learned can be told again for a gateway that comes back, until it expires', () => {
+  const table = new PathMtuTable();
+  table.report(PEER, 1400, 1500, 0);
+  assert.deepEqual([...table.learned()], [{ peer: PEER, pathMtuBytes: 1400 }]);
+  table.expire(PATH_MTU_EXPIRY_MS);
+  assert.deepEqual([...table.learned()], []);
+});
