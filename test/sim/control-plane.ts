@@ -1,7 +1,9 @@
 import type { Prng } from '../../src/base/prng.ts';
 import type { Claim } from '../../src/table/claim.ts';
 import type { ModelCidr, ModelSettings } from './oracle/model.ts';
+import { buildIpv4 } from './oracle/wire.ts';
 import type { SimGateway } from './sim-gateway.ts';
+import { fragmentationNeeded } from './underlay.ts';
 
 /** 10.n.0.0 of a cluster's pods. */
 const NETWORKS = [1, 2, 3, 4, 96, 97].map((n) => 0x0a00_0000 + n * 0x1_0000);
@@ -44,16 +46,17 @@ export class ControlPlane {
     }
   }
 
-  /** The route that joins the two clusters, which the configuration names and nothing withdraws. */
-  join(cluster: string, cidrs: readonly ModelCidr[]): void {
-    const claims = cidrs.map((cidr, index) => ({
-      id: `join-${index}`,
-      cidr,
-      cluster,
-      gateways: [{ address: this.#peers[0] as number, weight: 2 }],
-    }));
-    for (const claim of claims) this.#claimsOf('static').set(claim.id, claim);
-    this.#replace('static');
+  /** The configuration names the route that joins the two clusters, which nothing withdraws; the other sources say what they have. */
+  begin(cluster: string, cidrs: readonly ModelCidr[]): void {
+    const gateways = [{ address: this.#peers[0] as number, weight: 2 }];
+    for (const [index, cidr] of cidrs.entries()) {
+      const id = `join-${index}`;
+      this.#claimsOf('static').set(id, { id, cidr, cluster, gateways });
+    }
+    for (const { name } of SOURCES) {
+      for (let count = this.#prng.below(25); count > 0; count--) this.#add(name);
+      this.#replace(name);
+    }
   }
 
   /** One random event. */
@@ -119,17 +122,29 @@ export class ControlPlane {
     this.#gateway.applyClaims(source, update);
   }
 
-  #liveness(): void {
-    const peer = this.#anyPeer();
-    if (peer !== undefined) this.#gateway.setPeer(peer, { alive: this.#prng.chance(0.75) });
+  #add(source: string): void {
+    const id = `claim-${this.#ids++}`;
+    this.#claimsOf(source).set(id, this.#claim(id));
   }
 
+  #liveness(): void {
+    const peer = this.#anyPeer();
+    if (peer !== undefined) this.#gateway.setAlive(peer, this.#prng.chance(0.75));
+  }
+
+  /** A router on the way to a peer says what it carries; the least believable values too. */
   #pathMtu(): void {
+    const prng = this.#prng;
     const peer = this.#anyPeer();
     if (peer === undefined) return;
-    this.#gateway.setPeer(peer, {
-      pathMtuBytes: this.#prng.pick([0, 0, 596, 600, 1000, 1280, 1400, 1499, 1500, 9001]),
-    });
+    const quote = buildIpv4({
+      protocol: 4,
+      source: this.#gateway.address,
+      destination: peer,
+      payload: new Uint8Array(prng.pick([1480, 8980, 65_515])),
+    }).subarray(0, 68);
+    const said = prng.pick([0, 68, 595, 596, 600, 1000, 1280, 1400, 1499, 1500, 9001]);
+    this.#gateway.icmp(fragmentationNeeded(prng.u32(), this.#gateway.address, said, quote));
   }
 
   #settings(): void {

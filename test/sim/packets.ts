@@ -8,9 +8,11 @@ const PAYLOAD_BYTES_MAX = IPV4_BYTES_MAX - 60;
 /** Random IPv4 packets as hosts send them: mostly good, of every kind that the gateways treat apart. */
 export class PacketFactory {
   readonly #prng: Prng;
+  readonly #pool = new Uint8Array(2 * IPV4_BYTES_MAX);
 
   constructor(prng: Prng) {
     this.#prng = prng;
+    for (let i = 0; i < this.#pool.length; i++) this.#pool[i] = prng.u32();
   }
 
   /** A well-formed packet. `ports` gives the flow where one of many is wanted again. */
@@ -148,13 +150,9 @@ export class PacketFactory {
     return Uint8Array.from(options.slice(0, 40));
   }
 
+  /** Some part of the pool: as good as fresh random bytes, and a long run does not spend itself on making them. */
   #bytes(length: number): Uint8Array {
-    const bytes = new Uint8Array(length);
-    let word = this.#prng.u32();
-    for (let i = 0; i < length; i++) {
-      bytes[i] = word;
-      word = (word * 5 + 12_345) >>> 1;
-    }
-    return bytes;
+    const from = this.#prng.below(this.#pool.length - length);
+    return this.#pool.slice(from, from + length);
   }
 }

@@ -23,6 +23,7 @@ import {
   type ModelSettings,
   publishRoutes,
 } from './oracle/model.ts';
+import { LearnedPaths } from './oracle/path-mtu.ts';
 import { RecordingIo } from './recording-io.ts';
 import type { SimClock } from './sim-clock.ts';
 import { AccessLink } from './underlay.ts';
@@ -82,13 +83,21 @@ export class SimGateway {
     this.name = plan.name;
     this.#clock = clock;
     this.#prng = prng;
-    this.model = { settings: plan.settings, local: plan.local, routes: [], peers: new Map() };
+    this.model = {
+      settings: plan.settings,
+      local: plan.local,
+      routes: [],
+      peers: new Map(),
+      paths: new LearnedPaths(),
+    };
     this.table = new Table();
     this.fib = new Fib({
       capacityBytes: plan.capacityBytes,
       onPeerReleased: (peer) => this.counters.fill(0, peerCell(peer), peerCell(peer) + PEER_CELLS),
     });
-    this.#publisher = new Publisher(this.table, this.fib, this.#hostRoutes(), clock, () => {});
+    this.#publisher = new Publisher(this.table, this.fib, this.#hostRoutes(), clock, () => {
+      for (const { peer, pathMtuBytes } of this.#pathMtu.learned()) this.fib.setPeer(peer, { pathMtuBytes });
+    });
     this.access = new AccessLink(prng);
     const deviceLink = new MemoryLink({ capacity: DEVICE_QUEUE_PACKETS });
     const accessLink = new MemoryLink({ capacity: ACCESS_QUEUE_PACKETS, fault: this.access });
@@ -114,7 +123,7 @@ export class SimGateway {
       clock,
       source: () => this.model.settings.source,
       isPeer: (address) => this.fib.hasPeer(address),
-      onPathMtu: ({ peer, pathMtuBytes }) => this.setPeer(peer, { pathMtuBytes }),
+      onPathMtu: ({ peer, pathMtuBytes }) => void this.fib.setPeer(peer, { pathMtuBytes }),
       onError: () => {},
     });
     this.reconfigure(plan.settings, plan.local);
@@ -162,6 +171,8 @@ export class SimGateway {
   /** An ICMP packet from the underlay. */
   icmp(packet: Uint8Array): void {
     this.#feed.receive(packet);
+    const isPeer = (address: number): boolean => this.model.peers.has(address);
+    this.model.paths.receive(packet, this.address, isPeer, this.#clock.nowMs());
   }
 
   applyClaims(source: string, update: ClaimUpdate): void {
@@ -183,13 +194,11 @@ export class SimGateway {
     this.publish();
   }
 
-  setPeer(address: number, change: { readonly alive?: boolean; readonly pathMtuBytes?: number }): void {
+  setAlive(address: number, alive: boolean): void {
     const peer = this.model.peers.get(address);
-    const isKnown = this.fib.setPeer(address, change);
+    const isKnown = this.fib.setPeer(address, { alive });
     if (isKnown !== (peer !== undefined)) throw new Violation(`setPeer of ${address} says ${isKnown}`);
-    if (peer === undefined) return;
-    peer.alive = change.alive ?? peer.alive;
-    peer.pathMtuBytes = change.pathMtuBytes ?? peer.pathMtuBytes;
+    if (peer !== undefined) peer.alive = alive;
   }
 
   publish(): void {
@@ -216,10 +225,12 @@ export class SimGateway {
         route.gateways.some((one) => one.address === address),
       );
       const wanted = [...new Set(serves.map((route) => route.cluster))].sort().join();
-      const isSame = peer?.alive === alive && peer.pathMtuBytes === pathMtuBytes;
+      const learned = this.model.paths.bytesOf(address);
+      const isSame = peer?.alive === alive && learned === pathMtuBytes;
       if (!isSame || [...clusters].sort().join() !== wanted) {
         const found = JSON.stringify({ alive, pathMtuBytes, clusters });
-        throw new Violation(`peer ${address} is ${found}, expected ${JSON.stringify(peer)} of ${wanted}`);
+        const expected = `alive ${peer?.alive}, path MTU ${learned}, clusters ${wanted}`;
+        throw new Violation(`peer ${address} is ${found}, expected ${expected}`);
       }
     }
     for (const address of addresses) {
@@ -301,6 +312,7 @@ export class SimGateway {
 
   #age(): void {
     this.#feed.expire();
+    this.model.paths.expire(this.#clock.nowMs());
     this.fib.reclaim();
     this.#clock.after(AGING_INTERVAL_MS, () => this.#age());
   }

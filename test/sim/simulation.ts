@@ -4,11 +4,12 @@ import { TOTAL } from '../../src/dataplane/counters.ts';
 import { Violation } from './auditor.ts';
 import { ControlPlane } from './control-plane.ts';
 import type { ModelCidr, ModelSettings } from './oracle/model.ts';
+import { buildIpv4 } from './oracle/wire.ts';
 import { CALM } from './recording-io.ts';
 import { SimClock } from './sim-clock.ts';
 import { type Saboteur, SimGateway } from './sim-gateway.ts';
 import { type Places, Traffic } from './traffic.ts';
-import { FAIR, icmpPacket, Underlay } from './underlay.ts';
+import { FAIR, fragmentationNeeded, Underlay } from './underlay.ts';
 
 const WEST = 0xac1f_0001;
 const EAST = 0xac1f_0002;
@@ -26,10 +27,13 @@ const EAST_LOCAL = [parseCidr('10.2.0.0/16'), parseCidr('10.97.0.0/16')];
 const MEMORY_AUDIT_STEPS = 400;
 const CONTROL_AUDIT_STEPS = 8;
 
+/** A machine that slept: longer than any learned path MTU lives. */
+const CLOCK_JUMP_MS = 12 * 60_000;
+
 /** A packet that waits longer than one step is not yet before the engine; more than this and hosts stop sending. */
 const QUEUE_MAX = 120;
 
-const SMALL_FIB_BYTES = 24 * 1024;
+const SMALL_FIB_BYTES = 16 * 1024;
 const FIB_BYTES = 1 << 20;
 
 export interface SimulationOptions {
@@ -87,7 +91,7 @@ export class Simulation {
         icmp: (packet) => gateway.icmp(packet),
       });
       const control = new ControlPlane(gateway, this.#prng, [other.address, ...PHANTOMS], ALLOWED);
-      control.join(other.name, other.model.local);
+      control.begin(other.name, other.model.local);
       return { gateway, control, traffic: new Traffic(gateway, this.#prng, PLACES) };
     });
   }
@@ -128,7 +132,7 @@ export class Simulation {
 
   #once(): void {
     const prng = this.#prng;
-    this.#clock.advance(prng.chance(0.001) ? 12 * 60_000 : prng.below(40));
+    this.#clock.advance(prng.chance(0.004) ? CLOCK_JUMP_MS : prng.below(40));
     if (prng.chance(0.02)) this.#changeWeather();
     const order = prng.chance(0.5) ? this.#parties : this.#parties.toReversed();
     for (const { gateway, control, traffic } of order) {
@@ -168,17 +172,21 @@ export class Simulation {
   /** Anybody may send ICMP: only what quotes our own packets to a peer may have any effect, and none that asks for less than 596. */
   #forgedIcmp(gateway: SimGateway): Uint8Array {
     const prng = this.#prng;
-    const quote = new Uint8Array(48);
-    quote.set([0x45, 0, 5, 220, 0, 1, 0x40, 0, 64, prng.pick([4, 17]), 0, 0]);
-    const view = new DataView(quote.buffer);
-    view.setUint32(12, prng.pick([gateway.address, PHANTOMS[0] as number]));
-    view.setUint32(16, prng.pick([...PHANTOMS, ...PLACES.strangers]));
+    const quote = buildIpv4({
+      protocol: prng.pick([4, 17]),
+      source: prng.pick([gateway.address, PHANTOMS[0] as number]),
+      destination: prng.pick([...PHANTOMS, ...PLACES.strangers]),
+      payload: new Uint8Array(1480),
+    });
     const mtu = prng.pick([0, 68, 595, 596, 1400, 1500]);
-    return icmpPacket(
+    const packet = fragmentationNeeded(
       prng.u32(),
       gateway.address,
-      Uint8Array.from([3, 4, 0, 0, 0, 0, mtu >> 8, mtu & 255, ...quote]),
+      mtu,
+      quote.subarray(0, 28 + prng.below(60)),
     );
+    if (prng.chance(0.2)) packet[22]! ^= 1;
+    return packet;
   }
 
   /** Nothing is lost between a sender and a socket but what the network says it lost. */
@@ -266,7 +274,7 @@ export class Simulation {
       allowedSources: [],
       transit: [],
     };
-    const capacityBytes = this.#prng.chance(0.2) ? SMALL_FIB_BYTES : FIB_BYTES;
+    const capacityBytes = this.#prng.chance(0.3) ? SMALL_FIB_BYTES : FIB_BYTES;
     return new SimGateway({ name, settings, local, capacityBytes }, this.#clock, this.#prng, sabotage);
   }
 }

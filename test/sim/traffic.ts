@@ -135,9 +135,9 @@ export class Traffic {
 
   /** Lengths around which something happens: what fits the link and the learned path MTUs, and far beyond. */
   #sizes(): number[] {
-    const { settings, peers } = this.#gateway.model;
+    const { settings, peers, paths } = this.#gateway.model;
     const sizes = [settings.linkMtuBytes - 20, settings.linkMtuBytes - 20, this.#prng.pick(LARGE)];
-    for (const { pathMtuBytes } of peers.values()) if (pathMtuBytes > 0) sizes.push(pathMtuBytes - 20);
+    for (const peer of peers.keys()) if (paths.bytesOf(peer) > 0) sizes.push(paths.bytesOf(peer) - 20);
     if (this.#prng.chance(0.02)) sizes.push(65_535);
     return sizes;
   }

@@ -21,6 +21,10 @@ const DELAY_STEPS_MAX = 12;
 /** Fragments whose datagram stays incomplete are given up, as by a kernel after 30 s. */
 const REASSEMBLY_STEPS_MAX = 40;
 
+const ROUTER = 0xac1f_00fe;
+/** An outer and an inner header with options, and ports. */
+const QUOTE_BYTES = 68;
+
 interface Delayed {
   readonly dueStep: number;
   readonly deliver: () => void;
@@ -106,7 +110,6 @@ export interface Host {
 export class Underlay {
   /** By destination: the smallest MTU on the way there. */
   readonly pathMtu = new Map<number, number>();
-  readonly router = 0xac1f_00fe;
   readonly #hosts = new Map<number, Host>();
   readonly #reassembly = new Reassembly(REASSEMBLY_STEPS_MAX);
   readonly #carried: Uint8Array[] = [];
@@ -152,7 +155,7 @@ export class Underlay {
     const mtu = this.pathMtu.get(destination) ?? 65_535;
     if (packet.length > mtu && get16(packet, 6) >= 0x4000) {
       this.tooBig += 1;
-      this.#fragmentationNeeded(packet, mtu);
+      this.#tooBigFor(packet, mtu);
       return;
     }
     const hopped = this.#hop(packet);
@@ -178,17 +181,21 @@ export class Underlay {
     return packet;
   }
 
-  #fragmentationNeeded(packet: Uint8Array, mtu: number): void {
+  #tooBigFor(packet: Uint8Array, mtu: number): void {
     const sender = this.#hosts.get(parseIpv4(packet).source);
-    const quote = packet.subarray(0, 28 + 40);
-    const message = Uint8Array.from([3, 4, 0, 0, 0, 0, Math.floor(mtu / 256), mtu % 256, ...quote]);
-    sender?.icmp(icmpPacket(this.router, sender.address, message));
+    sender?.icmp(fragmentationNeeded(ROUTER, sender.address, mtu, packet.subarray(0, QUOTE_BYTES)));
   }
 }
 
-/** An ICMP packet with the checksum of its message, the first four bytes of which are type, code and room for it. */
-export function icmpPacket(source: number, destination: number, message: Uint8Array): Uint8Array {
-  const sealed = message.slice();
-  put16(sealed, 2, checksumOf(sealed));
-  return buildIpv4({ source, destination, protocol: 1, payload: sealed });
+/** What a router sends about a packet that does not fit the next link: RFC 1191 §4. */
+export function fragmentationNeeded(
+  router: number,
+  destination: number,
+  nextHopMtu: number,
+  quote: Uint8Array,
+): Uint8Array {
+  const message = Uint8Array.from([3, 4, 0, 0, 0, 0, 0, 0, ...quote]);
+  put16(message, 6, nextHopMtu);
+  put16(message, 2, checksumOf(message));
+  return buildIpv4({ source: router, destination, protocol: 1, payload: message });
 }

@@ -1,3 +1,5 @@
+import type { LearnedPaths } from './path-mtu.ts';
+
 /** What the oracle believes of a gateway: plain lists, searched from one end to the other. */
 export interface ModelCidr {
   readonly address: number;
@@ -34,8 +36,6 @@ export interface ModelSettings {
 export interface ModelPeer {
   readonly address: number;
   alive: boolean;
-  /** 0: nothing learned. */
-  pathMtuBytes: number;
   /** What was counted for it since it came: by PEER_CELL. */
   readonly counts: number[];
 }
@@ -47,6 +47,7 @@ export interface Model {
   routes: readonly ModelRoute[];
   /** Every gateway of every route. */
   peers: Map<number, ModelPeer>;
+  readonly paths: LearnedPaths;
 }
 
 export function holds(cidr: ModelCidr, address: number): boolean {
@@ -70,14 +71,14 @@ export function longestMatch(model: Model, address: number): 'local' | ModelRout
 
 /** What one packet to this peer may measure on the wire. */
 export function pathMtuOf(model: Model, peer: number): number {
-  const learned = model.peers.get(peer)?.pathMtuBytes ?? 0;
+  const learned = model.paths.bytesOf(peer);
   const link = model.settings.linkMtuBytes;
   return learned === 0 ? link : Math.min(learned, link);
 }
 
 /**
  * Takes over what was published. A gateway that is in the table before and after keeps what is known of it, whatever happened to the routes
- * that name it; one that comes, or comes back, starts alive and with nothing learned.
+ * that name it; one that comes, or comes back, starts alive.
  */
 export function publishRoutes(model: Model, routes: readonly ModelRoute[]): void {
   const before = model.peers;
@@ -86,10 +87,7 @@ export function publishRoutes(model: Model, routes: readonly ModelRoute[]): void
   for (const { gateways } of routes) {
     for (const { address } of gateways) {
       const known = model.peers.get(address) ?? before.get(address);
-      model.peers.set(
-        address,
-        known ?? { address, alive: true, pathMtuBytes: 0, counts: [0, 0, 0, 0, 0, 0] },
-      );
+      model.peers.set(address, known ?? { address, alive: true, counts: [0, 0, 0, 0, 0, 0] });
     }
   }
 }
