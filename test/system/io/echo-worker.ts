@@ -7,6 +7,8 @@ import { RawIp } from '../../../src/io/raw-ip.ts';
 export interface EchoSetup {
   readonly underlay: number;
   readonly wake: number;
+  /** One Int32: not 0 ends the worker when it is woken next. */
+  readonly control: SharedArrayBuffer;
   /** Only watch the wake descriptor on the event loop, until told to end or terminated. */
   readonly hold: boolean;
 }
@@ -26,7 +28,8 @@ function run(setup: EchoSetup): void {
   const fds = Int32Array.of(setup.underlay, setup.wake);
   let count = 0;
   port.postMessage(-1);
-  for (;;) {
+  const control = new Int32Array(setup.control);
+  while (Atomics.load(control, 0) === 0) {
     const ready = native.poll(fds, 2, -1);
     if ((ready & 1) !== 0) count += Math.max(0, socket.receive(batch));
     if ((ready & 2) !== 0) {

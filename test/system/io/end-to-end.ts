@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { formatAddress, parseAddress } from '../../../src/base/address.ts';
 import { Batch, HEADROOM_BYTES, SLOT_BYTES } from '../../../src/io/batch.ts';
 import { loadNative } from '../../../src/io/load.ts';
@@ -21,6 +22,8 @@ let devices = 0;
 /** A TUN device of its own with address HERE/24, up. Closing it removes it. */
 export function openDevice(options: Partial<TunOptions> = {}): Tun {
   const tun = openTun(native, { name: `io${devices++}`, ...options });
+  // The kernel would send IPv6 router solicitations and multicast reports into the device.
+  writeFileSync(`/proc/sys/net/ipv6/conf/${tun.name}/disable_ipv6`, '1');
   const netlink = new Netlink(native);
   const index = native.deviceIndex(tun.name);
   netlink.setLink(index, { mtuBytes: MTU_BYTES, txQueueLength: 5000, up: true });

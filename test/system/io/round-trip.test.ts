@@ -6,18 +6,7 @@ import { openRawIp } from '../../../src/io/raw-ip.ts';
 import { openTun, TUN_OFFLOAD, VNET_HEADER_BYTES } from '../../../src/io/tun.ts';
 import { firstDifference } from '../topology/packet-builder.ts';
 import { systemTest } from '../topology/scene.ts';
-import {
-  batchOf,
-  get,
-  HERE,
-  native,
-  openDevice,
-  outer,
-  put,
-  receiveAll,
-  sendAll,
-  THERE,
-} from './end-to-end.ts';
+import { batchOf, HERE, native, openDevice, outer, put, receiveAll, sendAll, THERE } from './end-to-end.ts';
 
 /** Every size around the headers, then in steps that are no multiple of anything, then the largest. */
 const SIZES = [
@@ -61,8 +50,7 @@ for (const capacity of [1, 64, CALL_PACKETS_MAX]) {
       const [sending, receiving] = [batchOf(capacity), batchOf(capacity)];
       const packets = SIZES.map((length, number) => outer(number, length, HERE, THERE));
       sendAll(raw, sending, packets, THERE);
-      const ours = receiveAll(tun, receiving, packets.length).filter((packet) => packet[0] === 0x45);
-      assertSame([...ours, ...receiveAll(tun, receiving, packets.length - ours.length)], packets);
+      assertSame(receiveAll(tun, receiving, packets.length), packets);
       tun.close();
       raw.close();
     },
@@ -199,25 +187,32 @@ systemTest('a device that is down refuses packets with an errno', async () => {
   assert.equal(tun.receive(batch), 0);
   netlink.close();
   tun.close();
-  assert.equal(tun.receive.length, 1);
 });
 
-systemTest('a thousand times opened and closed leaves no descriptor behind', async () => {
-  const before = readdirSync('/proc/self/fd').length;
-  const batch = batchOf(1);
-  for (let cycle = 0; cycle < 1000; cycle++) {
-    const tun = openTun(native, { name: 'cycle', multiQueue: true });
-    const second = openTun(native, { name: 'cycle', multiQueue: true });
-    const raw = openRawIp(native, { address: HERE === 0 ? 0 : 0x7f00_0001, worker: { index: 1, count: 2 } });
-    const netlink = new Netlink(native);
-    const wake = native.wakeOpen();
-    const watcher = native.watch(wake, () => {});
-    native.unwatch(watcher);
-    native.unwatch(watcher);
-    native.close(wake);
-    for (const end of [tun, second, raw, netlink]) end.close();
-    for (const end of [tun, second, raw, netlink]) end.close();
-  }
-  assert.equal(get(batch, 0).length, 0);
-  assert.equal(readdirSync('/proc/self/fd').length, before);
-});
+systemTest(
+  'opening and closing again and again leaves no descriptor behind, and closing twice does no harm',
+  async () => {
+    const before = readdirSync('/proc/self/fd').length;
+    for (let cycle = 0; cycle < 1000; cycle++) {
+      const raw = openRawIp(native, { address: 0x7f00_0001, worker: { index: 1, count: 2 } });
+      const netlink = new Netlink(native);
+      const ends: { close(): void }[] = [raw, netlink];
+      // The kernel takes 10 ms to remove a TUN queue, so fewer of these.
+      if (cycle % 50 === 0) {
+        for (let queue = 0; queue < 3; queue++)
+          ends.push(openTun(native, { name: 'cycle', multiQueue: true }));
+      }
+      const wake = native.wakeOpen();
+      const watcher = native.watch(wake, () => {});
+      native.unwatch(watcher);
+      native.unwatch(watcher);
+      native.close(wake);
+      for (const end of ends) end.close();
+      const other = native.wakeOpen();
+      for (const end of ends) end.close();
+      assert.equal(native.wakeSignal(other), 0, 'the second close hit nobody else');
+      native.close(other);
+    }
+    assert.equal(readdirSync('/proc/self/fd').length, before);
+  },
+);

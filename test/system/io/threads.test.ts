@@ -10,9 +10,33 @@ import { poll } from '../topology/topology.ts';
 import type { EchoSetup } from './echo-worker.ts';
 import { batchOf, HERE, native, openDevice, receiveAll, sendAll, THERE } from './end-to-end.ts';
 
-function startWorker(setup: EchoSetup): { worker: Worker; ready: Promise<unknown> } {
-  const worker = new Worker(new URL('./echo-worker.js', import.meta.url), { workerData: setup });
-  return { worker, ready: once(worker, 'message') };
+const LOOPBACK = 0x7f00_0001;
+
+interface Started {
+  readonly worker: Worker;
+  readonly wake: number;
+  readonly ready: Promise<unknown>;
+  end(): Promise<void>;
+}
+
+function startWorker(underlay: number, hold = false): Started {
+  const wake = native.wakeOpen();
+  const control = new SharedArrayBuffer(4);
+  const workerData: EchoSetup = { underlay, wake, control, hold };
+  const worker = new Worker(new URL('./echo-worker.js', import.meta.url), { workerData });
+  return {
+    worker,
+    wake,
+    ready: once(worker, 'message'),
+    // Not terminate(): nothing interrupts a blocking poll.
+    async end() {
+      const exit = once(worker, 'exit');
+      Atomics.store(new Int32Array(control), 0, 1);
+      native.wakeSignal(wake);
+      await exit;
+      native.close(wake);
+    },
+  };
 }
 
 /** Outer packets, each around a UDP datagram of its own flow that carries its number. */
@@ -77,8 +101,7 @@ systemTest(
     const before = readdirSync('/proc/self/fd').length;
     const workers = [0, 1, 2].map((index) => {
       const socket = openRawIp(native, { address: HERE, worker: { index, count: 3 } });
-      const wake = native.wakeOpen();
-      return { socket, wake, ...startWorker({ underlay: socket.fd, wake, hold: false }) };
+      return { socket, ...startWorker(socket.fd) };
     });
     await Promise.all(workers.map(({ ready }) => ready));
     const packets = flows(600);
@@ -96,10 +119,9 @@ systemTest(
       return answers.reduce((sum, one) => sum + one, 0) === packets.length ? true : undefined;
     });
     assert.ok(counts.every((count) => count > 0));
-    for (const { worker, socket, wake } of workers) {
-      await worker.terminate();
+    for (const { end, socket } of workers) {
+      await end();
       socket.close();
-      native.close(wake);
     }
     await poll('all descriptors of the workers are closed', 5000, async () => {
       return readdirSync('/proc/self/fd').length <= before ? true : undefined;
@@ -109,33 +131,30 @@ systemTest(
 );
 
 systemTest('a signal from another thread ends a poll without a time limit', async () => {
-  const wake = native.wakeOpen();
-  const socket = openRawIp(native, { address: HERE === 0 ? 0 : 0x7f00_0001 });
-  const { worker, ready } = startWorker({ underlay: socket.fd, wake, hold: false });
+  const socket = openRawIp(native, { address: LOOPBACK });
+  const { worker, wake, ready, end } = startWorker(socket.fd);
   await ready;
   for (let round = 0; round < 100; round++) {
     const answer = once(worker, 'message');
     assert.equal(native.wakeSignal(wake), 0);
     assert.deepEqual(await answer, [0]);
   }
-  await worker.terminate();
+  await end();
   socket.close();
-  native.close(wake);
 });
 
 systemTest('a worker that ends while it watches a descriptor takes nothing down', async () => {
-  const wake = native.wakeOpen();
-  const socket = openRawIp(native, { address: 0x7f00_0001 });
-  for (let round = 0; round < 5; round++) {
-    const { worker, ready } = startWorker({ underlay: socket.fd, wake, hold: true });
+  const socket = openRawIp(native, { address: LOOPBACK });
+  for (let round = 0; round < 4; round++) {
+    const { worker, wake, ready } = startWorker(socket.fd, true);
     await ready;
     const exit = once(worker, 'exit');
     if (round % 2 === 0) await worker.terminate();
     else worker.postMessage('end');
     await exit;
+    assert.equal(native.close(wake), 0);
   }
   socket.close();
-  assert.equal(native.close(wake), 0);
 });
 
 systemTest('a watcher calls until it is taken off, and its callback may take it off', async () => {
