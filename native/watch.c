@@ -46,9 +46,13 @@ static void on_teardown(napi_async_cleanup_hook_handle hook, void *data) {
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events) {
-  (void)status; /* An error or hang-up is news too: the reader meets it in its next call. */
   (void)events;
   struct watcher *watcher = poll->data;
+  /*
+   * libuv stops a poll handle that meets POLLERR. A netlink socket has that once after its buffer overflowed, and goes on: the error is
+   * news for the reader, who meets it in its next call, and the watch must outlive it.
+   */
+  if (status < 0) (void)uv_poll_start(poll, UV_READABLE, on_ready);
   napi_env env = watcher->env;
   napi_handle_scope scope;
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;

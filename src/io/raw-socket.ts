@@ -63,7 +63,8 @@ export class RawSocketIo implements PacketIo {
     this.#length = new Int32Array(this.#slots);
     this.#socket = socket;
     socket.on('message', (packet: Uint8Array) => this.#take(packet));
-    // EAGAIN after a spurious wake-up comes this way too. The package closes itself on errors of its watcher alone, which epoll never has.
+    // EAGAIN after a spurious wake-up comes this way. The package closes the socket itself on an error of its watcher, which needs an error
+    // queued on the socket, and without IP_RECVERR the kernel queues none on a raw socket.
     socket.on('error', () => {});
     socket.setOption(SOCKET_LEVEL.IP, SOCKET_OPTION.IP_HDRINCL, 1);
     socket.setOption(SOCKET_LEVEL.IP, SOCKET_OPTION.IP_MTU_DISCOVER, PMTU_DISCOVER_PROBE);
