@@ -173,7 +173,7 @@ export class Gateway {
     this.#native = loadNative();
     this.#netlink = new Netlink(this.#native);
     this.#lock = await lockDevice(config.tunnel.device);
-    if (config.admin.listen !== null) {
+    if (config.admin.listen !== 'none') {
       this.#admin = await startAdminServer({
         listen: config.admin.listen,
         view: this.#view,
@@ -300,7 +300,7 @@ export class Gateway {
     const { config } = this.#state;
     const spoken = [this.#sources.add(this.#static, STATIC_OPTIONS)];
     for (const watch of config.watch) spoken.push(this.#addWatch(watch));
-    if (config.state.directory !== null) {
+    if (config.state.directory !== 'none') {
       this.#snapshot = new SnapshotKeeper(
         config.state.directory,
         this.#table,
