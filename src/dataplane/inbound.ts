@@ -9,7 +9,7 @@ import {
   peerWord,
 } from '../fib/lookup.ts';
 import type { Batch } from '../io/batch.ts';
-import { readU32 } from '../packet/bytes.ts';
+import { readI32 } from '../packet/bytes.ts';
 import { decapsulateEcn } from '../packet/ecn.ts';
 import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import {
@@ -59,7 +59,7 @@ export class Inbound {
     const words = this.#words;
     const malformed = checkOuter(bytes, outerAt, available);
     if (malformed !== VERDICT.FORWARD) return malformed;
-    const outerSource = readU32(bytes, outerAt + IPV4.SOURCE);
+    const outerSource = readI32(bytes, outerAt + IPV4.SOURCE);
     const peer = findPeer(words, outerSource);
     if (peer < 0 && isAllowedSource(words, outerSource) === 0) return VERDICT.UNKNOWN_PEER;
 
@@ -93,13 +93,13 @@ export class Inbound {
     const words = this.#words;
     const malformed = checkInner(bytes, at, available);
     if (malformed !== VERDICT.FORWARD) return malformed;
-    const source = readU32(bytes, at + IPV4.SOURCE);
-    const destination = readU32(bytes, at + IPV4.DESTINATION);
-    const ours = words[SETTINGS.SOURCE]!;
+    const source = readI32(bytes, at + IPV4.SOURCE);
+    const destination = readI32(bytes, at + IPV4.DESTINATION);
+    const ours = words[SETTINGS.SOURCE]! | 0;
     if (bytes[at + IPV4.PROTOCOL]! === PROTOCOL.IPIP) {
       if (destination === ours) return VERDICT.NESTED;
       // A tunnel address of 0 stands for none, and 0.0.0.0 is a martian.
-      if (destination !== 0 && destination === words[SETTINGS.TUNNEL_ADDRESS]!) return VERDICT.NESTED;
+      if (destination !== 0 && destination === (words[SETTINGS.TUNNEL_ADDRESS]! | 0)) return VERDICT.NESTED;
     }
     if (isMartianSource(source) || isMartianDestination(destination)) return VERDICT.MARTIAN;
     if (source === ours || destination === ours) return VERDICT.MARTIAN;

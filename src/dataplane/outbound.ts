@@ -1,7 +1,7 @@
 import { DSCP_INHERIT, LOCAL_GROUP, PEER, SETTINGS, SETTINGS_FLAG, TTL_INHERIT } from '../fib/layout.ts';
-import { lookup, peerWord, pickPeer } from '../fib/lookup.ts';
+import { lookup, peerAddress, peerWord, pickPeer } from '../fib/lookup.ts';
 import type { Batch } from '../io/batch.ts';
-import { readU16, readU32 } from '../packet/bytes.ts';
+import { readI32, readU16 } from '../packet/bytes.ts';
 import { outerTos } from '../packet/ecn.ts';
 import { flowHash } from '../packet/flow.ts';
 import { fragmentCount, writeFragment } from '../packet/fragment.ts';
@@ -77,10 +77,11 @@ export class Outbound {
     const malformed = checkInner(bytes, at, available);
     if (malformed !== VERDICT.FORWARD) return malformed;
     const length = totalLength(bytes, at);
-    const source = readU32(bytes, at + IPV4.SOURCE);
-    if (source === words[SETTINGS.SOURCE]!) return VERDICT.LOOP;
+    // Addresses are i32 from here on: as u32 they cost 32 bytes of garbage a packet (bench/engine.bench.ts, readI32).
+    const source = readI32(bytes, at + IPV4.SOURCE);
+    if (source === (words[SETTINGS.SOURCE]! | 0)) return VERDICT.LOOP;
 
-    const destination = readU32(bytes, at + IPV4.DESTINATION);
+    const destination = readI32(bytes, at + IPV4.DESTINATION);
     const group = lookup(words, destination);
     if (group <= LOCAL_GROUP) {
       this.#answer(ICMP.UNREACHABLE, ICMP.CODE_NET_UNREACHABLE, 0, bytes, at, length);
@@ -91,7 +92,7 @@ export class Outbound {
       this.#answer(ICMP.UNREACHABLE, ICMP.CODE_HOST_UNREACHABLE, 0, bytes, at, length);
       return VERDICT.NO_GATEWAY;
     }
-    const gateway = peerWord(words, peer, PEER.ADDRESS);
+    const gateway = peerAddress(words, peer);
     if (source === gateway) return this.#dropOf(peer, VERDICT.LOOP);
     if (destination === gateway) return this.#dropOf(peer, VERDICT.LOOP);
 
@@ -121,7 +122,7 @@ export class Outbound {
     pathMtu: number,
     linkMtu: number,
   ): number {
-    const gateway = peerWord(this.#words, peer, PEER.ADDRESS);
+    const gateway = peerAddress(this.#words, peer);
     if ((readU16(bytes, at + IPV4.FRAGMENT) & IPV4.DF) !== 0) {
       this.#answer(
         ICMP.UNREACHABLE,
@@ -149,7 +150,7 @@ export class Outbound {
     const count = fragmentCount(length, headerBytes(bytes, at), innerMtu);
     const room = this.#roomFor(count, innerMtu, peer);
     if (room !== VERDICT.FORWARD) return room;
-    const gateway = peerWord(this.#words, peer, PEER.ADDRESS);
+    const gateway = peerAddress(this.#words, peer);
     const first = out.count;
     out.count += 1;
     for (let index = 1; index < count; index++) {
@@ -173,12 +174,12 @@ export class Outbound {
     const room = this.#roomFor(count, pathMtu, peer);
     if (room !== VERDICT.FORWARD) return room;
     const first = out.count;
-    this.#emit(bytes, at, length, peer, peerWord(this.#words, peer, PEER.ADDRESS), 0);
+    this.#emit(bytes, at, length, peer, peerAddress(this.#words, peer), 0);
     const outerAt = out.at[first]!;
     for (let index = 1; index < count; index++) {
       const fragmentAt = this.#spare.take(pathMtu);
       const fragmentLength = writeFragment(bytes, outerAt, index, count, pathMtu, fragmentAt);
-      if (fragmentLength > 0) this.#append(fragmentAt, fragmentLength, peer, out.address[first]!);
+      if (fragmentLength > 0) this.#append(fragmentAt, fragmentLength, peer, out.address[first]! | 0);
     }
     out.length[first] = writeFragment(bytes, outerAt, 0, count, pathMtu, outerAt);
     this.#countFragments(out.count - first);
@@ -220,7 +221,7 @@ export class Outbound {
       bytes,
       at,
       length,
-      words[SETTINGS.SOURCE]!,
+      words[SETTINGS.SOURCE]! | 0,
       gateway,
       tos,
       ttl === TTL_INHERIT ? bytes[at + IPV4.TTL]! : ttl,

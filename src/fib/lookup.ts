@@ -104,7 +104,12 @@ export function isTransit(words: Uint32Array, cluster: number): number {
   return (words[TRANSIT + (cluster >>> 5)]! >>> (cluster & 31)) & 1;
 }
 
-/** One word of a peer record: `peerWord(words, peer, PEER.ADDRESS)`. PATH_MTU is 0 where the MTU of the link holds. */
+/** The underlay address of a peer as an i32: a u32 from 2^31 on would be boxed wherever this call is not inlined (readI32). */
+export function peerAddress(words: Uint32Array, peer: number): number {
+  return words[PEERS + peer * PEER_WORDS + PEER.ADDRESS]! | 0;
+}
+
+/** One word of a peer record: `peerWord(words, peer, PEER.PATH_MTU)`. PATH_MTU is 0 where the MTU of the link holds. */
 export function peerWord(words: Uint32Array, peer: number, word: number): number {
   return words[PEERS + peer * PEER_WORDS + word]!;
 }
