@@ -35,9 +35,12 @@ const IMPURE_BASE = ['src/base/log.ts', 'src/base/clock.ts'];
 export const LINES_MAX = 500;
 const VAGUE_NAMES = /^(?:utils?|helpers?|common|misc|index|shared|lib|tools?|stuff|functions)$/;
 const FILE_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.(?:test|bench))?\.ts$/;
-/** Absolute paths of somebody's machine; written in pieces so that this file keeps its own rule. */
+/**
+ * Absolute paths of somebody's machine; written in pieces so that this file keeps its own rule. After a colon stands where something is
+ * mounted in a container, which is the image's business.
+ */
 const MACHINE_PATH = new RegExp(
-  `(?<![\\w.$}~-])/(?:${['work', 'home', 'root', 'tmp', 'mnt', 'Users'].join('|')})/[\\w.-]`,
+  `(?<![\\w.$}~:-])/(?:${['work', 'home', 'root', 'tmp', 'mnt', 'Users'].join('|')})/[\\w.-]`,
 );
 const UNFINISHED = new RegExp(`\\b(?:${['TO' + 'DO', 'FIX' + 'ME', 'X' + 'XX', 'HA' + 'CK'].join('|')})\\b`);
 
