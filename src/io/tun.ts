@@ -70,10 +70,15 @@ function tunOpenError(name: string, result: number): GatewayError {
   const errno = errnoName(result);
   switch (errno) {
     case 'EPERM':
+      return new GatewayError(
+        'ISTHMUS_ERR_PRIVILEGE',
+        `TUN device ${name} cannot be opened (EPERM): CAP_NET_ADMIN is missing. ${HOW_TO_GRANT} (CAP_NET_ADMIN). In a container, its device rules must allow /dev/net/tun too`,
+      );
+    // Only the file's mode or a security module gives this: capabilities are asked for later, and then it is EPERM.
     case 'EACCES':
       return new GatewayError(
         'ISTHMUS_ERR_PRIVILEGE',
-        `TUN device ${name} cannot be opened (${errno}): CAP_NET_ADMIN is missing. ${HOW_TO_GRANT} (CAP_NET_ADMIN); /dev/net/tun must be readable and writable too`,
+        `TUN device ${name} cannot be opened (EACCES): this user may not read and write /dev/net/tun; udev's usual mode is 0666: chmod 0666 /dev/net/tun`,
       );
     case 'ENOENT':
     case 'ENODEV':

@@ -23,7 +23,7 @@ function thrownBy(action: () => unknown): GatewayError {
 describe('opening a TUN device', () => {
   const cases: readonly [number, string, RegExp][] = [
     [-1, 'ISTHMUS_ERR_PRIVILEGE', /t0.*EPERM.*CAP_NET_ADMIN.*AmbientCapabilities.*securityContext.*setcap/],
-    [-13, 'ISTHMUS_ERR_PRIVILEGE', /EACCES.*\/dev\/net\/tun/],
+    [-13, 'ISTHMUS_ERR_PRIVILEGE', /EACCES.*may not read and write \/dev\/net\/tun/],
     [-2, 'ISTHMUS_ERR_KERNEL', /\/dev\/net\/tun is missing.*modprobe tun/],
     [-16, 'ISTHMUS_ERR_IO', /t0: EBUSY; another process/],
     [-22, 'ISTHMUS_ERR_IO', /EINVAL; a device of that name/],
