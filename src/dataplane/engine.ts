@@ -31,6 +31,7 @@ export class Engine {
   readonly #device: PacketIo;
   readonly #underlay: PacketIo;
   readonly #counters: Float64Array;
+  readonly #icmp: IcmpQueue;
   readonly #slab: Slab;
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
@@ -44,6 +45,7 @@ export class Engine {
     this.#device = parts.device;
     this.#underlay = parts.underlay;
     this.#counters = parts.counters;
+    this.#icmp = parts.icmp;
     this.#slab = new Slab();
     const { toUnderlay, toDevice, spare } = this.#slab;
     this.#outbound = new Outbound(
@@ -64,6 +66,7 @@ export class Engine {
    */
   turn(): number {
     this.#counters[TOTAL.TURNS]! += 1;
+    this.#icmp.beginTurn();
     return this.#turnOutbound() + this.#turnInbound();
   }
 

@@ -36,12 +36,22 @@ export class IcmpQueue {
   readonly #clock: Clock;
   #tokens = ICMP_BURST;
   #refilledMs: number;
+  /** The clock was asked in this turn. */
+  #isRefilled = false;
 
   constructor(buffer: SharedArrayBuffer, clock: Clock) {
     this.#words = new Uint32Array(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#clock = clock;
     this.#refilledMs = clock.nowMs();
+  }
+
+  /**
+   * The engine begins a turn. The clock is asked once in a turn, by the first error: each answer of it is 16 bytes of garbage, and in a
+   * flood of packets that nobody has a route for, that would be the only garbage there is (test/alloc).
+   */
+  beginTurn(): void {
+    this.#isRefilled = false;
   }
 
   /**
@@ -84,11 +94,16 @@ export class IcmpQueue {
   }
 
   #takeToken(): boolean {
-    const nowMs = this.#clock.nowMs();
-    this.#tokens = Math.min(ICMP_BURST, this.#tokens + ((nowMs - this.#refilledMs) * ICMP_PER_SECOND) / 1000);
-    this.#refilledMs = nowMs;
+    if (!this.#isRefilled) this.#refill();
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
     return true;
+  }
+
+  #refill(): void {
+    this.#isRefilled = true;
+    const nowMs = this.#clock.nowMs();
+    this.#tokens = Math.min(ICMP_BURST, this.#tokens + ((nowMs - this.#refilledMs) * ICMP_PER_SECOND) / 1000);
+    this.#refilledMs = nowMs;
   }
 }
