@@ -90,8 +90,8 @@ export function roundTrips(request: RoundTripsRequest): RoundTripsAnswer {
   return { sent: request.count, microseconds };
 }
 
-/** A probe that has no reply after this long counts as lost. */
-const LOST_MS = 50;
+/** A probe that has no reply after this long counts as lost: longer than a busy machine holds up a gateway. */
+const LOST_MS = 150;
 
 /**
  * Probes at a pace until the destination answers (or, with `until` false, answers no more). Returns the moment at which the first
