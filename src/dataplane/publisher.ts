@@ -53,7 +53,8 @@ export class Publisher {
   publish(): boolean {
     const changes = this.#table.takeChanges();
     const isQuiet = changes.set.length === 0 && changes.removed.length === 0;
-    if (isQuiet) {
+    // What did not fit last time is tried again even then: readers may have passed what was in its way.
+    if (isQuiet && !this.#behind) {
       this.#fib.reclaim();
       return false;
     }

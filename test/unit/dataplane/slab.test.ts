@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { FRAGMENTS_MAX, Slab, SPARE_BYTES, Spare } from '../../../src/dataplane/slab.ts';
+import { BATCH_MAX, HEADROOM_BYTES, PACKET_BYTES_MAX } from '../../../src/io/batch.ts';
+import { fragmentCount } from '../../../src/packet/fragment.ts';
+
+describe('the slab of an engine', () => {
+  test('gives every received packet its own room, with headroom before it, and leaves the spare memory alone', () => {
+    const { bytes, fromDevice, fromUnderlay, spare } = new Slab();
+    const rooms = [fromDevice, fromUnderlay]
+      .flatMap((batch) => [...batch.at])
+      .map((at) => ({ from: at - HEADROOM_BYTES, to: at + PACKET_BYTES_MAX }))
+      .sort((a, b) => a.from - b.from);
+    assert.equal(rooms.length, 2 * BATCH_MAX);
+    assert.equal(rooms[0]!.from, 0);
+    for (const [index, room] of rooms.slice(1).entries()) assert.ok(room.from >= rooms[index]!.to);
+    const firstSpare = spare.take(1) - HEADROOM_BYTES;
+    assert.ok(firstSpare >= rooms.at(-1)!.to);
+    assert.ok(firstSpare + SPARE_BYTES <= bytes.length);
+    assert.ok(bytes.buffer instanceof SharedArrayBuffer, 'the packet path is built for one kind of memory');
+  });
+
+  test('has send batches that hold a whole received batch, and all fragments of one more packet', () => {
+    const { toUnderlay, toDevice } = new Slab();
+    assert.equal(toUnderlay.capacity, BATCH_MAX + FRAGMENTS_MAX);
+    assert.equal(toDevice.capacity, BATCH_MAX);
+  });
+});
+
+describe('spare memory', () => {
+  test('is handed out in pieces that do not overlap, each with headroom, until it is full, and all of it again after a reset', () => {
+    const spare = new Spare(1000, 1000);
+    let end = 1000;
+    let taken = 0;
+    for (let at = spare.take(100); at >= 0; at = spare.take(100)) {
+      assert.ok(at - HEADROOM_BYTES >= end);
+      end = at + 100;
+      assert.ok(end <= 2000);
+      taken += 1;
+    }
+    assert.equal(taken, 5);
+    spare.reset();
+    assert.equal(spare.freeBytes(), 1000);
+    assert.ok(spare.take(100) >= 1000);
+  });
+
+  test('gives exactly what is there and not one byte more', () => {
+    assert.ok(new Spare(0, HEADROOM_BYTES + 160).take(160) >= 0);
+    assert.equal(new Spare(0, HEADROOM_BYTES + 160).take(161), -1);
+  });
+
+  test('holds the fragments of the largest packet for every header length and every MTU that makes no more than FRAGMENTS_MAX', () => {
+    for (let header = 20; header <= 60; header += 4) {
+      for (let mtu = header + 8; mtu <= 65_535; mtu += mtu < 2000 ? 1 : 97) {
+        const count = fragmentCount(65_535, header, mtu);
+        if (count > FRAGMENTS_MAX) continue;
+        const spare = new Spare(0, SPARE_BYTES);
+        for (let index = 1; index < count; index++) {
+          assert.ok(spare.take(mtu) >= 0, `fragment ${index} of ${count}, header ${header}, MTU ${mtu}`);
+        }
+      }
+    }
+  });
+});
