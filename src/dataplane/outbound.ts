@@ -99,16 +99,10 @@ export class Outbound {
     const linkMtu = words[SETTINGS.LINK_MTU]!;
     const learned = peerWord(words, peer, PEER.PATH_MTU);
     const pathMtu = learned === 0 || learned > linkMtu ? linkMtu : learned;
-    if (
-      (words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) !== 0 &&
-      bytes[at + IPV4.PROTOCOL]! === PROTOCOL.TCP
-    ) {
-      const largest = pathMtu - ENCAPSULATION_BYTES - IPV4_TCP_BYTES;
-      this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, largest);
-    }
     if (length + ENCAPSULATION_BYTES > pathMtu)
       return this.#tooBig(bytes, at, length, peer, pathMtu, linkMtu);
     const dontFragment = this.#outerDontFragment(bytes, at);
+    this.#clamp(bytes, at, pathMtu);
     this.#emit(bytes, at, length, peer, gateway, dontFragment);
     return VERDICT.FORWARD;
   }
@@ -135,6 +129,7 @@ export class Outbound {
       if (length + ENCAPSULATION_BYTES > linkMtu) return this.#dropOf(peer, VERDICT.TOO_BIG);
       // The path MTU is soft state: the datagram goes out all the same, so that a path that has recovered shows it (RFC 2003 §5).
       this.#counters[TOTAL.SOFT_STATE_EXCEEDED]! += 1;
+      this.#clamp(bytes, at, pathMtu);
       this.#emit(bytes, at, length, peer, gateway, IPV4.DF);
       return VERDICT.FORWARD;
     }
@@ -150,6 +145,7 @@ export class Outbound {
     const count = fragmentCount(length, headerBytes(bytes, at), innerMtu);
     const room = this.#roomFor(count, innerMtu, peer);
     if (room !== VERDICT.FORWARD) return room;
+    this.#clamp(bytes, at, pathMtu);
     const gateway = peerAddress(this.#words, peer);
     const first = out.count;
     out.count += 1;
@@ -173,6 +169,7 @@ export class Outbound {
     const count = fragmentCount(length + ENCAPSULATION_BYTES, IPV4.HEADER_BYTES, pathMtu);
     const room = this.#roomFor(count, pathMtu, peer);
     if (room !== VERDICT.FORWARD) return room;
+    this.#clamp(bytes, at, pathMtu);
     const first = out.count;
     this.#emit(bytes, at, length, peer, peerAddress(this.#words, peer), 0);
     const outerAt = out.at[first]!;
@@ -199,6 +196,17 @@ export class Outbound {
   #countFragments(count: number): void {
     this.#counters[TOTAL.FRAGMENTED]! += 1;
     this.#counters[TOTAL.FRAGMENTS]! += count;
+  }
+
+  /**
+   * Only once it is certain that the packet goes out now: one that has to wait for a flush is looked at again, by then under other
+   * settings perhaps, and an ICMP error quotes the packet as its sender knows it.
+   */
+  #clamp(bytes: Uint8Array, at: number, pathMtu: number): void {
+    if ((this.#words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) === 0) return;
+    if (bytes[at + IPV4.PROTOCOL]! !== PROTOCOL.TCP) return;
+    const largest = pathMtu - ENCAPSULATION_BYTES - IPV4_TCP_BYTES;
+    this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, largest);
   }
 
   /** Outer DF follows inner DF, and is set for all others too unless outer fragmentation was asked for (RFC 2003 §3.1, §5.1). */

@@ -68,36 +68,30 @@ export function predictOutbound(model: Model, received: Uint8Array): OutboundFat
 
 function sendOrSplit(model: Model, packet: Uint8Array, gateway: number): OutboundFate {
   const { settings } = model;
+  const { length } = packet;
+  const { dontFragment } = parseIpv4(packet);
   const pathMtuBytes = pathMtuOf(model, gateway);
-  const clamped = settings.clampMss
-    ? clampSegmentSize(packet, pathMtuBytes - 60)
-    : { packet, changed: false };
-  const inner = clamped.packet;
-  const common = { gateway, clamped: clamped.changed };
-  const { dontFragment } = parseIpv4(inner);
-  const sends = (pieces: ExpectedSends['pieces'], outerDontFragment: boolean): OutboundFate => ({
-    ...common,
-    verdict: VERDICT.FORWARD,
-    sends: {
-      gateway,
-      pieces,
-      pathMtuBytes,
-      inner,
-      outer: outerHeader(settings, inner, gateway, outerDontFragment),
-    },
-  });
-  if (inner.length + 20 <= pathMtuBytes) return sends('whole', dontFragment || settings.fragment === 'inner');
+  const sends = (pieces: ExpectedSends['pieces'], outerDontFragment: boolean): OutboundFate => {
+    const unclamped = { packet, changed: false };
+    const clamp = settings.clampMss ? clampSegmentSize(packet, pathMtuBytes - 60) : unclamped;
+    const outer = outerHeader(settings, clamp.packet, gateway, outerDontFragment);
+    return {
+      ...{ verdict: VERDICT.FORWARD, gateway, clamped: clamp.changed },
+      sends: { gateway, pieces, pathMtuBytes, inner: clamp.packet, outer },
+    };
+  };
+  if (length + 20 <= pathMtuBytes) return sends('whole', dontFragment || settings.fragment === 'inner');
   if (dontFragment) {
-    const icmp = unreachable(inner, 4, pathMtuBytes - 20);
-    if (inner.length + 20 > settings.linkMtuBytes) return { ...common, ...icmp, verdict: VERDICT.TOO_BIG };
+    const icmp = unreachable(packet, 4, pathMtuBytes - 20);
+    if (length + 20 > settings.linkMtuBytes) return { gateway, ...icmp, verdict: VERDICT.TOO_BIG };
     return { ...sends('whole', true), ...icmp, softStateExceeded: true };
   }
   const outerMode = settings.fragment === 'outer';
-  if (outerMode && inner.length + 20 > 65_535) return { ...common, verdict: VERDICT.TOO_BIG };
+  if (outerMode && length + 20 > 65_535) return { gateway, verdict: VERDICT.TOO_BIG };
   const pieces = outerMode
-    ? piecesOf(inner.length + 20, 20, pathMtuBytes)
-    : piecesOf(inner.length, headerLength(inner), pathMtuBytes - 20);
-  if (pieces > FRAGMENTS_MAX) return { ...common, verdict: VERDICT.NO_BUFFER };
+    ? piecesOf(length + 20, 20, pathMtuBytes)
+    : piecesOf(length, headerLength(packet), pathMtuBytes - 20);
+  if (pieces > FRAGMENTS_MAX) return { gateway, verdict: VERDICT.NO_BUFFER };
   return sends(outerMode ? 'outer' : 'inner', !outerMode);
 }
 

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { BATCH_MAX, type Batch } from '../../../src/io/batch.ts';
 import type { PacketIo } from '../../../src/io/packet-io.ts';
 import { get16, parseIpv4 } from '../../sim/oracle/wire.ts';
-import { packet, Rig, tunnelled, WEST_1 } from './rig.ts';
+import { packet, Rig, SETTINGS, tunnelled, WEST_1 } from './rig.ts';
 
 const EIO = 5;
 const EMSGSIZE = 90;
@@ -201,4 +201,22 @@ test('more fragments than the send batch and the spare memory hold at once are s
   assert.equal(rig.total('FRAGMENTS'), outers.length);
   assert.equal(rig.total('OUTBOUND_PACKETS'), outers.length);
   assert.deepEqual(rig.drops(), {});
+});
+
+test('a SYN that has to wait for a flush is clamped by the settings of the time when it goes out', () => {
+  const { rig, underlay } = moodyRig();
+  underlay.room = 0;
+  const segment = new Uint8Array(40_000);
+  segment.set([0x60, 2], 12);
+  segment.set([2, 4, 0x05, 0xb4], 20);
+  const before = range(2).map((id) => packet({ id, dontFragment: false }, 40_000));
+  rig.hostSends(...before, packet({ id: 2, dontFragment: false, protocol: 6, payload: segment }));
+  rig.run();
+  assert.equal(rig.total('OUTBOUND_RECEIVED'), 2, 'there is no room for the fragments of the third');
+  rig.fib.configure({ ...SETTINGS, clampMss: false });
+  underlay.room = Number.POSITIVE_INFINITY;
+  rig.run();
+  const first = rig.sent().find((outer) => get16(outer, 24) === 2);
+  assert.equal(get16(first!, 20 + 20 + 22), 0x05b4);
+  assert.equal(rig.total('MSS_CLAMPED'), 0);
 });
