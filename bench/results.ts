@@ -122,6 +122,9 @@ export const PACKAGE_FOLDER = packageFolder(dirname(fileURLToPath(import.meta.ur
 const RESULTS_FILE = join(PACKAGE_FOLDER, 'bench', 'results.json');
 export const REPORT_FILE = join(PACKAGE_FOLDER, 'bench', 'RESULTS.md');
 
+/** Enough for packet counts; the rest of a time is noise. */
+const DIGITS = 9;
+
 function packageFolder(start: string): string {
   for (let folder = start; ; folder = dirname(folder)) {
     if (existsSync(join(folder, 'package.json'))) return folder;
@@ -135,7 +138,9 @@ export function loadResults(): Results {
 
 /** Keeps the sections that were not measured now, with the run they came from. */
 export function saveResults(results: Results): void {
-  writeFileSync(RESULTS_FILE, `${JSON.stringify(results, null, 2)}\n`);
+  const digits = (_key: string, value: unknown): unknown =>
+    typeof value === 'number' ? Number(value.toPrecision(DIGITS)) : value;
+  writeFileSync(RESULTS_FILE, `${JSON.stringify(results, digits, 2)}\n`);
   // The formatter sets short lists on one line; without it the next check of the repository would complain.
   spawnSync(join(PACKAGE_FOLDER, 'node_modules', '.bin', 'biome'), ['format', '--write', RESULTS_FILE], {
     cwd: PACKAGE_FOLDER,

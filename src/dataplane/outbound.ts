@@ -250,9 +250,10 @@ export class Outbound {
   }
 
   #nextId(): number {
-    this.#id = (this.#id + this.#idStep) & 0xffff;
-    // Linux fills in an ID of its own choice where a raw socket leaves 0.
-    if (this.#id === 0) this.#id = this.#idStep & 0xffff;
+    const next = (this.#id + this.#idStep) & 0xffff;
+    // Not 0, for which Linux fills in an ID of its own choice on a raw socket: (next - 1) >>> 31 is 1 for 0 alone. A branch would be taken
+    // for the first time after thousands of packets and cost the optimised code then.
+    this.#id = next | (((next - 1) >>> 31) * this.#idStep);
     return this.#id;
   }
 
