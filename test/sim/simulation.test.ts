@@ -7,8 +7,8 @@ import { SABOTAGES } from './sabotage.ts';
 import { Simulation, SimulationFailure } from './simulation.ts';
 
 /** Bounded in steps, never in time: the long run is `npm run sim -- --seeds 1000 --steps 20000`. */
-const SEEDS = 24;
-const STEPS = 300;
+const SEEDS = 20;
+const STEPS = 250;
 const SABOTAGE_STEPS = 400;
 
 /** Reasons that need a kernel or memory that a memory end does not have are provoked in test/unit/dataplane. */
