@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isInsideSandbox, probeSandbox, sandboxEnvironment } from '../test/system/topology/sandbox.ts';
+import { probeSandbox, sandboxEnvironment } from '../test/system/topology/sandbox.ts';
 
 const ANSWER_FILE = 'ISTHMUS_BENCH_ANSWER';
 
@@ -38,8 +38,6 @@ export async function inSandbox<T>(program: URL, words: readonly string[]): Prom
     rmSync(folder, { recursive: true, force: true });
   }
 }
-
-export { isInsideSandbox };
 
 /** Hands the result of a program in the sandbox to `inSandbox` outside. */
 export function answer(value: unknown): void {

@@ -61,10 +61,15 @@ export function variantLacks(variant: Variant): string | undefined {
 
 export async function openPath(name: PathName): Promise<Path> {
   const scene = await MAKERS[name]();
-  const [podA, podB] = [scene.a.pods[0]!, scene.b.pods[0]!];
-  const [sender, receiver] = await Promise.all([podA.machine.agent(), podB.machine.agent()]);
-  await receiver.call('udpSink', { port: SINK_PORT });
-  return { scene, sender, receiver };
+  try {
+    const [podA, podB] = [scene.a.pods[0]!, scene.b.pods[0]!];
+    const [sender, receiver] = await Promise.all([podA.machine.agent(), podB.machine.agent()]);
+    await receiver.call('udpSink', { port: SINK_PORT });
+    return { scene, sender, receiver };
+  } catch (error) {
+    await scene.topology.close();
+    throw error;
+  }
 }
 
 /** Packets to the other cluster's gateway are known to the router too: the same machines and cables, without any tunnel. */
