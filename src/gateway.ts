@@ -18,7 +18,7 @@ import { PathMtuTable } from './health/path-mtu.ts';
 import { lockDevice } from './host/device-lock.ts';
 import { notifyServiceManager } from './host/notify.ts';
 import type { RouteInstaller } from './host/route-installer.ts';
-import { SnapshotKeeper } from './host/snapshot-keeper.ts';
+import { SNAPSHOT_DELAY_MS, SnapshotKeeper } from './host/snapshot-keeper.ts';
 import type { HostProblem } from './host/sysctl.ts';
 import { closeTunnel, openTunnel, type Tunnel } from './host/tunnel.ts';
 import { findUnderlay, type Underlay } from './host/underlay.ts';
@@ -27,9 +27,11 @@ import { loadNative } from './io/load.ts';
 import type { Native } from './io/native.ts';
 import { Netlink } from './io/netlink.ts';
 import { type AdjustableLogger, makeLogger } from './observe/log.ts';
+import { collectGarbage } from './observe/memory.ts';
 import { Metrics } from './observe/metrics.ts';
 import { readVersion } from './observe/version.ts';
 import type { TableSettings } from './table/refusal.ts';
+import type { RouteChanges } from './table/route.ts';
 import { Table } from './table/table.ts';
 import { ConfigFileWatch } from './watch/config-file.ts';
 import { FileWatcher } from './watch/file.ts';
@@ -38,6 +40,10 @@ import { StaticWatcher } from './watch/static.ts';
 
 /** How long the start waits for the sources; what they know later comes later. */
 const FIRST_WORD_MS = 2000;
+
+/** A publication of this many routes leaves garbage worth collecting, once what follows it (the snapshot on disk) is over. */
+const LARGE_PUBLICATION = 10_000;
+const COLLECT_DELAY_MS = SNAPSHOT_DELAY_MS + 1000;
 
 /** Soft state ages in minutes. */
 const AGING_INTERVAL_MS = 5000;
@@ -126,20 +132,7 @@ export class Gateway {
       this.#fib,
       this.#hostRoutes(),
       this.#clock,
-      (durationMs, changes) => {
-        // A gateway that was gone for a while comes back as a new peer, and the path to it is still the one that was learned.
-        for (const { peer, pathMtuBytes } of this.#pathMtu.learned())
-          this.#fib.setPeer(peer, { pathMtuBytes });
-        this.#metrics.observePublish(durationMs / 1000);
-        this.#logger.info(
-          {
-            set: changes.set.length,
-            removed: changes.removed.length,
-            durationMs: Number(durationMs.toFixed(3)),
-          },
-          'routes published',
-        );
-      },
+      (durationMs, changes) => this.#published(durationMs, changes),
     );
     this.#sources = new SourceRunner(this.#table, this.#clock, this.#logger, () => this.#changed());
     this.#static = new StaticWatcher(config.clusters);
@@ -187,7 +180,7 @@ export class Gateway {
     this.#tunnel = this.#openTunnel(this.#native, this.#netlink);
     this.#state.phase = 'running';
     this.#publish();
-    this.#changeRoutes((routes) => routes.reconcile());
+    if (this.#tunnel.device.isAdopted) this.#changeRoutes((routes) => routes.reconcile());
     this.#age();
     this.#configWatch = new ConfigFileWatch(configFile, () => void this.reload(), this.#clock, this.#logger);
     notifyServiceManager(this.#native, 'READY=1', process.env);
@@ -345,6 +338,20 @@ export class Gateway {
       this.#state.failures.set('publish', text);
       this.#logger.error({ reason: messageOf(thrown) }, 'routes cannot be published');
     }
+  }
+
+  #published(durationMs: number, { set, removed }: RouteChanges): void {
+    // A gateway that was gone for a while comes back as a new peer, and the path to it is still the one that was learned.
+    for (const { peer, pathMtuBytes } of this.#pathMtu.learned()) this.#fib.setPeer(peer, { pathMtuBytes });
+    this.#metrics.observePublish(durationMs / 1000);
+    this.#logger.info(
+      { set: set.length, removed: removed.length, durationMs: Number(durationMs.toFixed(3)) },
+      'routes published',
+    );
+    // The portable engine shares this thread: it would not carry packets meanwhile.
+    const isPortable = this.#state.config.tunnel.underlaySocket === 'raw-socket';
+    if (set.length + removed.length >= LARGE_PUBLICATION && !isPortable)
+      this.#later(COLLECT_DELAY_MS, collectGarbage);
   }
 
   #reloadNow(): Promise<ReloadResult> {

@@ -11,7 +11,6 @@ import type { TunnelDevice } from '../host/device.ts';
 import type { HostProblem } from '../host/sysctl.ts';
 import type { Underlay } from '../host/underlay.ts';
 import { DROP_REASONS } from '../packet/verdict.ts';
-import type { Route } from '../table/route.ts';
 import type { Table } from '../table/table.ts';
 import { traceFlow } from './trace.ts';
 import type {
@@ -71,7 +70,6 @@ export class RunningGatewayView implements GatewayView {
     const { state, table, fib, publisher, clock } = this.#parts;
     const { config, underlay, device, plane } = state;
     const problems = this.problems();
-    const routes = [...table.routes()];
     const shadows = table.shadows();
     const conflicts = table.conflicts();
     const stats = fib.stats();
@@ -105,14 +103,11 @@ export class RunningGatewayView implements GatewayView {
             : { at: iso(state.lastReload.atWallMs), ok: state.lastReload.ok, error: state.lastReload.error },
       },
       local: config.cluster.cidrs.map(formatCidr),
-      clusters: this.#clusters(routes),
+      clusters: this.clusterRows(),
       sources: this.#sources(),
       counts: {
-        routes: routes.length,
+        ...table.counts(),
         peers: fib.peers().length,
-        refused: table.refused().length,
-        conflicts: conflicts.length,
-        shadows: shadows.length,
       },
       conflicts: conflicts.map((conflict) => ({
         cidr: formatCidr(conflict.cidr),
@@ -264,33 +259,18 @@ export class RunningGatewayView implements GatewayView {
   }
 
   clusterRows(): ClusterRow[] {
-    return this.#clusters([...this.#parts.table.routes()]);
+    const alive = this.#aliveByAddress();
+    return this.#parts.table.clusters().map(({ name, routes, staleRoutes, gateways }) => ({
+      name,
+      routes,
+      gateways: gateways.size,
+      gatewaysAlive: [...gateways].filter((address) => alive.get(address) === true).length,
+      stale: staleRoutes > 0,
+    }));
   }
 
   #aliveByAddress(): Map<Address, boolean> {
     return new Map(this.#parts.fib.peers().map((peer) => [peer.address, peer.alive]));
-  }
-
-  #clusters(routes: readonly Route[]): ClusterRow[] {
-    const alive = this.#aliveByAddress();
-    const rows = new Map<string, { routes: number; fresh: number; gateways: Set<Address> }>();
-    for (const route of routes) {
-      let row = rows.get(route.cluster);
-      if (row === undefined) {
-        row = { routes: 0, fresh: 0, gateways: new Set() };
-        rows.set(route.cluster, row);
-      }
-      row.routes += 1;
-      if (!route.stale) row.fresh += 1;
-      for (const gateway of route.gateways) row.gateways.add(gateway.address);
-    }
-    return [...rows].map(([name, row]) => ({
-      name,
-      routes: row.routes,
-      gateways: row.gateways.size,
-      gatewaysAlive: [...row.gateways].filter((address) => alive.get(address) === true).length,
-      stale: row.fresh < row.routes,
-    }));
   }
 
   #sources(): SourceRow[] {

@@ -61,7 +61,7 @@ export class Publisher {
     const startMs = this.#clock.nowMs();
     this.#hostRoutes.remove(changes.removed);
     const everything = this.#behind;
-    const added = everything ? [...this.#table.routes()] : changes.set;
+    const added = everything ? this.#table.forwarded() : changes.set;
     // Set before, cleared after: when the image is full and this throws, the next publication tries to carry everything.
     this.#behind = true;
     if (everything) this.#fib.replace(added);

@@ -36,7 +36,12 @@ export class HostKeeper {
   constructor(setup: HostKeeperSetup) {
     this.#setup = setup;
     const groups = NOTICE_GROUP.LINKS | NOTICE_GROUP.ADDRESSES | NOTICE_GROUP.ROUTES;
-    this.#subscription = new NetlinkSubscription(setup.native, groups, (notice) => this.#notice(notice));
+    this.#subscription = new NetlinkSubscription(
+      setup.native,
+      groups,
+      (notice) => this.#notice(notice),
+      'removed',
+    );
     try {
       this.#check();
     } catch (cause) {

@@ -13,7 +13,12 @@ export interface RouteInstallerSetup {
   readonly protocol: number;
   /** Source address for what this host itself sends, 0 for none. */
   readonly source: Address;
+  /** The device was just made: no route can lead to it yet, so there is nothing to adopt. */
+  readonly isFresh: boolean;
 }
+
+/** Routes handed to the kernel at a time: what is made for them is garbage before it is old (100,000 at once keep 40 MB for good). */
+const ROUTES_AT_ONCE = 4096;
 
 /** What the kernel refused, as many as a person reads. */
 const FAILURES_SHOWN = 3;
@@ -26,17 +31,18 @@ export class RouteInstaller {
   readonly #setup: RouteInstallerSetup;
   readonly #wanted = new Set<number>();
   readonly #refused = new Map<number, string>();
-  #isReconciled = false;
+  #isReconciled: boolean;
 
   constructor(setup: RouteInstallerSetup) {
     this.#setup = setup;
+    this.#isReconciled = setup.isFresh;
   }
 
   isWanted(cidr: Cidr): boolean {
     return this.#wanted.has(cidrKey(cidr));
   }
 
-  /** Installs routes; before the first `reconcile` only notes them, because a predecessor's may be there already. */
+  /** Installs routes; on an adopted device, before the first `reconcile`, only notes them: a predecessor's may be there already. */
   add(cidrs: readonly Cidr[]): void {
     for (const cidr of cidrs) this.#wanted.add(cidrKey(cidr));
     if (this.#isReconciled) this.#install(cidrs);
@@ -47,7 +53,10 @@ export class RouteInstaller {
       this.#wanted.delete(cidrKey(cidr));
       this.#refused.delete(cidrKey(cidr));
     }
-    this.#setup.netlink.removeRoutes(cidrs.map((cidr) => this.#row(cidr)));
+    for (let start = 0; start < cidrs.length; start += ROUTES_AT_ONCE) {
+      const some = cidrs.slice(start, start + ROUTES_AT_ONCE);
+      this.#setup.netlink.removeRoutes(some.map((cidr) => this.#row(cidr)));
+    }
   }
 
   /**
@@ -97,16 +106,19 @@ export class RouteInstaller {
   }
 
   #install(cidrs: readonly Cidr[]): void {
-    if (cidrs.length === 0) return;
+    for (let start = 0; start < cidrs.length; start += ROUTES_AT_ONCE) {
+      this.#installSome(cidrs.slice(start, start + ROUTES_AT_ONCE));
+    }
+  }
+
+  #installSome(cidrs: readonly Cidr[]): void {
     for (const cidr of cidrs) this.#refused.delete(cidrKey(cidr));
-    const rows = cidrs.map((cidr) => this.#row(cidr));
-    for (const failure of this.#setup.netlink.addRoutes(rows)) {
-      const key = cidrKey(cidrs[failure.index]!);
+    for (const failure of this.#setup.netlink.addRoutes(cidrs.map((cidr) => this.#row(cidr)))) {
       const why =
         failure.errno === 'EEXIST'
           ? `a route with metric ${this.#setup.metric} is there already; change routes.metric`
           : failure.message;
-      this.#refused.set(key, why);
+      this.#refused.set(cidrKey(cidrs[failure.index]!), why);
     }
   }
 

@@ -66,6 +66,7 @@ export function openTunnel(parts: TunnelParts): Tunnel {
     metric: routing.metric,
     protocol: routing.protocol,
     source: tunnel.address ?? 0,
+    isFresh: !device.isAdopted,
   });
   const sockets: { close(): void }[] = [];
   let keeper: HostKeeper | undefined;

@@ -25,6 +25,9 @@ export type KernelNotice =
 const RECEIVE_BUFFER_BYTES = 8 << 20;
 const NOTICE_BYTES = 64 * 1024;
 
+/** NLMSG_NOOP: no notice has this type. */
+const NOTHING = 1;
+
 /** Datagrams read before the event loop gets its turn; the watcher is level-triggered and calls again. */
 const DATAGRAMS_IN_A_ROW = 256;
 
@@ -35,11 +38,22 @@ export class NetlinkSubscription {
   readonly #bytes = new Uint8Array(NOTICE_BYTES);
   readonly #watcher: object;
   readonly #fd: number;
+  /** Type of the messages that are not even read. */
+  readonly #passesOver: number;
   #closed = false;
 
-  /** `groups`: NOTICE_GROUP bits. Subscribe first, then read the whole, so that no change falls between. Throws IoError. */
-  constructor(native: Native, groups: number, listener: (notice: KernelNotice) => void) {
+  /**
+   * `groups`: NOTICE_GROUP bits. Subscribe first, then read the whole, so that no change falls between. Of routes, `routes` says whether
+   * those that come are wanted too: who installs 100,000 of them need not read each again. Throws IoError.
+   */
+  constructor(
+    native: Native,
+    groups: number,
+    listener: (notice: KernelNotice) => void,
+    routes: 'all' | 'removed' = 'all',
+  ) {
     this.#native = native;
+    this.#passesOver = routes === 'removed' ? RTM_ROUTE.NEW : NOTHING;
     this.#listener = listener;
     this.#fd = native.netlinkOpen(groups, RECEIVE_BUFFER_BYTES);
     if (this.#fd < 0) throw new IoError('socket', errnoName(this.#fd), 'netlink');
@@ -64,6 +78,7 @@ export class NetlinkSubscription {
     const notices: KernelNotice[] = [];
     try {
       for (const message of new MessageReader(this.#bytes, length).messages()) {
+        if (message.type === this.#passesOver) continue;
         const notice = readNotice(message);
         if (notice !== undefined) notices.push(notice);
       }

@@ -1,4 +1,4 @@
-import type { Cidr } from '../base/address.ts';
+import type { Address, Cidr } from '../base/address.ts';
 import type { Gateway } from './claim.ts';
 
 /** What the table made of the claims on one CIDR. */
@@ -15,9 +15,12 @@ export interface Route {
   readonly sinceMs: number;
 }
 
+/** What the packet path has to know of a route. */
+export type ForwardedRoute = Pick<Route, 'cidr' | 'cluster' | 'gateways'>;
+
 export interface RouteChanges {
   /** New, or with other gateways or another cluster than before. A route of which only origins or staleness changed is not here. */
-  readonly set: readonly Route[];
+  readonly set: readonly ForwardedRoute[];
   readonly removed: readonly Cidr[];
 }
 
@@ -77,4 +80,13 @@ export interface SourceState {
   readonly lastUpdateMs?: number;
   /** Claims whose withdrawal is held back, and the wall-clock time at which it takes effect. */
   readonly held?: { readonly claims: number; readonly untilMs: number };
+}
+
+/** What there is of a cluster that has a route. */
+export interface ClusterSummary {
+  readonly name: string;
+  readonly routes: number;
+  /** Routes of which every source is away. */
+  readonly staleRoutes: number;
+  readonly gateways: ReadonlySet<Address>;
 }

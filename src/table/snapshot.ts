@@ -1,7 +1,7 @@
 import type { Address } from '../base/address.ts';
 import { GatewayError, messageOf } from '../base/errors.ts';
-import type { Gateway } from './claim.ts';
-import { LOST, normalGateways, StoredClaim } from './entry.ts';
+import type { Claim, Gateway } from './claim.ts';
+import { LOST, normalGateways, type Stake, StoredClaim } from './entry.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Judge } from './refusal.ts';
 import {
@@ -21,9 +21,67 @@ const VERSION = 1;
  */
 const ENVELOPE = /^\{"format":"([a-z-]+)","version":(\d+),"checksum":"([0-9a-f]{8})","content":/;
 
-export function encodeSnapshot(content: SnapshotContent): string {
-  const text = JSON.stringify(content);
-  return `{"format":"${FORMAT}","version":${VERSION},"checksum":"${checksumOf(text)}","content":${text}}\n`;
+/**
+ * Writes all claims. Row by row, because the rows of 100,000 claims as one tree would be 30 MB that the process keeps for a long time.
+ */
+export function encodeSnapshot(sources: Iterable<Source>, reconciler: Reconciler): string {
+  const lists = new GatewayLists();
+  const sourceTexts: string[] = [];
+  for (const source of sources) {
+    const rows: string[] = [];
+    for (const { claim, stake } of source.claims.values())
+      rows.push(JSON.stringify(rowOf(claim, stake, lists)));
+    const name = JSON.stringify(source.name);
+    const lastUpdateMs = source.lastUpdateMs ?? null;
+    const silentSinceMs = source.away ? source.silentSinceMs : null;
+    sourceTexts.push(
+      `{"name":${name},"lastUpdateMs":${lastUpdateMs},"silentSinceMs":${silentSinceMs},"claims":[${rows.join(',')}]}`,
+    );
+  }
+  const gateways = Array.from(reconciler.gateways.entries(), ({ address, since }) => [address, since]);
+  const head = `{"sequence":${reconciler.sequence},"gateways":${JSON.stringify(gateways)},"gatewayLists":${JSON.stringify(lists.all)}`;
+  const text = `${head},"sources":[${sourceTexts.join(',')}]}`;
+  return sealSnapshot(text);
+}
+
+/** Puts the envelope around a content. */
+export function sealSnapshot(content: string): string {
+  return `{"format":"${FORMAT}","version":${VERSION},"checksum":"${checksumOf(content)}","content":${content}}\n`;
+}
+
+function rowOf(
+  { id, cidr, cluster, gateways }: Claim,
+  stake: Stake | undefined,
+  lists: GatewayLists,
+): SnapshotClaim {
+  const list = lists.indexOf(gateways);
+  if (stake === undefined) return [id, cidr.address, cidr.prefixLength, cluster, list, -1, -1, -1];
+  // JSON has no NaN: -1 stands for a route that never was.
+  const sinceMs = Number.isFinite(stake.sinceMs) ? stake.sinceMs : -1;
+  return [id, cidr.address, cidr.prefixLength, cluster, list, stake.seq, stake.rank, sinceMs];
+}
+
+/** The lists of gateways that claims name, each once. */
+class GatewayLists {
+  readonly all: (readonly [address: number, weight: number])[][] = [];
+  readonly #byText = new Map<string, number>();
+  /** Most claims of a cluster share one array. */
+  readonly #byArray = new Map<readonly Gateway[], number>();
+
+  indexOf(gateways: readonly Gateway[]): number {
+    let index = this.#byArray.get(gateways);
+    if (index !== undefined) return index;
+    const pairs = gateways.map(({ address, weight }) => [address, weight] as const);
+    const text = pairs.join(' ');
+    index = this.#byText.get(text);
+    if (index === undefined) {
+      index = this.all.length;
+      this.all.push(pairs);
+      this.#byText.set(text, index);
+    }
+    this.#byArray.set(gateways, index);
+    return index;
+  }
 }
 
 /** Checks that the text is whole and of this version, without reading what is in it. Throws ISTHMUS_ERR_STATE with what is wrong. */
@@ -77,47 +135,6 @@ function checksumOf(text: string): string {
     crc = (CRC_TABLE[(crc ^ (unit >>> 8)) & 0xff] as number) ^ (crc >>> 8);
   }
   return ((crc ^ 0xffff_ffff) >>> 0).toString(16).padStart(8, '0');
-}
-
-export function contentOf(sources: Iterable<Source>, reconciler: Reconciler): SnapshotContent {
-  const lists: [number, number][][] = [];
-  const listIndex = new Map<string, number>();
-  const indexOf = (gateways: readonly Gateway[]): number => {
-    const pairs = gateways.map(({ address, weight }): [number, number] => [address, weight]);
-    const key = pairs.join(' ');
-    const known = listIndex.get(key);
-    if (known !== undefined) return known;
-    listIndex.set(key, lists.length);
-    lists.push(pairs);
-    return lists.length - 1;
-  };
-  const all: SnapshotSource[] = [];
-  for (const source of sources) {
-    const claims: SnapshotClaim[] = [];
-    for (const { claim, stake } of source.claims.values()) {
-      const { id, cidr, cluster, gateways } = claim;
-      const place = stake === undefined ? [-1, -1, -1] : [stake.seq, stake.rank, stake.sinceMs];
-      // JSON has no Infinity and no NaN: -1 stands for a place that was lost and for a route that never was.
-      const [seq, rank, sinceMs] = place.map((number) => (Number.isFinite(number) ? number : -1)) as [
-        number,
-        number,
-        number,
-      ];
-      claims.push([id, cidr.address, cidr.prefixLength, cluster, indexOf(gateways), seq, rank, sinceMs]);
-    }
-    all.push({
-      name: source.name,
-      lastUpdateMs: source.lastUpdateMs ?? null,
-      silentSinceMs: source.away ? source.silentSinceMs : null,
-      claims,
-    });
-  }
-  return {
-    sequence: reconciler.sequence,
-    gateways: Array.from(reconciler.gateways.entries(), ({ address, since }) => [address, since]),
-    gatewayLists: lists,
-    sources: all,
-  };
 }
 
 /** Puts the claims back, in the order in which they first came. The caller commits. */

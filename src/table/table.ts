@@ -7,10 +7,20 @@ import { Journal, type TableEvent } from './journal.ts';
 import { DEFAULT_LIMITS, type TableLimits } from './limits.ts';
 import { Reconciler } from './reconciler.ts';
 import { Judge, type TableSettings } from './refusal.ts';
-import type { Conflict, Refusal, Route, RouteChanges, Shadow, SourceState } from './route.ts';
+import type {
+  ClusterSummary,
+  Conflict,
+  ForwardedRoute,
+  Refusal,
+  Route,
+  RouteChanges,
+  Shadow,
+  SourceState,
+} from './route.ts';
 import { shadowsAmong } from './shadows.ts';
-import { contentOf, decodeSnapshot, encodeSnapshot, restoreContent } from './snapshot.ts';
+import { decodeSnapshot, encodeSnapshot, restoreContent } from './snapshot.ts';
 import { Source, type SourceOptions } from './source.ts';
+import { summarize } from './summary.ts';
 
 const NOWHERE: TableSettings = { cluster: '', local: [], ownAddresses: [], underlay: null };
 
@@ -104,7 +114,7 @@ export class Table {
   /** What changed since the last call, net: a route that changed and changed back is not in it. */
   takeChanges(): RouteChanges {
     const { set, removed } = this.#reconciler.takeChanges();
-    return { set: set.map((entry) => routeFrom(entry) as Route), removed };
+    return { set: set.map(forwardedFrom), removed };
   }
 
   *routes(): Iterable<Route> {
@@ -112,6 +122,20 @@ export class Table {
       const route = routeFrom(entry);
       if (route !== undefined) yield route;
     }
+  }
+
+  /** All routes, with what the packet path has to know of them. */
+  forwarded(): ForwardedRoute[] {
+    const forwarded: ForwardedRoute[] = [];
+    for (const entry of this.#reconciler.entries.values()) {
+      if (entry.inForce !== undefined) forwarded.push(forwardedFrom(entry));
+    }
+    return forwarded;
+  }
+
+  /** The routes by cluster, without making them: status and every scrape ask for this. */
+  clusters(): ClusterSummary[] {
+    return summarize(this.#reconciler.entries.values());
   }
 
   route(cidr: Cidr): Route | undefined {
@@ -169,7 +193,7 @@ export class Table {
 
   /** All claims, with the order in which they came: conflicts resolve the same way after a restart. Ends in a newline. */
   snapshot(): string {
-    return encodeSnapshot(contentOf(this.#sources.values(), this.#reconciler));
+    return encodeSnapshot(this.#sources.values(), this.#reconciler);
   }
 
   /**
@@ -207,6 +231,11 @@ export class Table {
 }
 
 /** What people and the data plane read of an entry; undefined where nothing is in force. */
+function forwardedFrom({ cidr, inForce }: Entry): ForwardedRoute {
+  assert(inForce !== undefined, 'only a CIDR with a route is forwarded');
+  return { cidr, cluster: inForce.stake.cluster, gateways: inForce.gateways };
+}
+
 function routeFrom({ cidr, inForce }: Entry): Route | undefined {
   if (inForce === undefined) return undefined;
   const { stake, gateways, contributors } = inForce;

@@ -2,10 +2,13 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { messageOf } from '../base/errors.ts';
+import type { Parsed } from '../config/document.ts';
 import { parseClusterFile } from '../config/load.ts';
 import { formatProblem } from '../config/problem.ts';
+import type { ClusterConfig } from '../config/schema.ts';
 import type { Claim } from '../table/claim.ts';
 import { claimsOfClusters } from './cluster-claims.ts';
+import { LARGE_FILE_BYTES, parseLargeClusterFile } from './large-file.ts';
 
 /** One watched file: its last good claims, and what is wrong with it now. */
 export class ClusterFile {
@@ -42,7 +45,7 @@ export class ClusterFile {
     return this.#understand(bytes);
   }
 
-  #understand(bytes: Uint8Array): boolean {
+  async #understand(bytes: Uint8Array): Promise<boolean> {
     let text: string;
     try {
       text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -50,7 +53,14 @@ export class ClusterFile {
       this.trouble = `${this.#path}: expected UTF-8 text`;
       return false;
     }
-    const parsed = parseClusterFile(text, this.#path);
+    let parsed: Parsed<readonly ClusterConfig[]>;
+    try {
+      const isLarge = bytes.length > LARGE_FILE_BYTES;
+      parsed = isLarge ? await parseLargeClusterFile(text, this.#path) : parseClusterFile(text, this.#path);
+    } catch (thrown) {
+      this.trouble = messageOf(thrown);
+      return false;
+    }
     if (parsed.problems !== undefined) {
       const [first] = parsed.problems;
       const more = parsed.problems.length - 1;

@@ -46,7 +46,7 @@ class FakeKernel {
   }
 }
 
-function setup() {
+function setup(isFresh = false) {
   const kernel = new FakeKernel();
   const installer = new RouteInstaller({
     netlink: kernel as unknown as Netlink,
@@ -55,6 +55,7 @@ function setup() {
     metric: 100,
     protocol: PROTOCOL,
     source: 0,
+    isFresh,
   });
   const row = (cidr: string, change: Partial<RouteRow> = {}): RouteRow => ({
     cidr: parseCidr(cidr),
@@ -117,4 +118,13 @@ test('puts back what somebody else removed, and clears only its own', () => {
   kernel.rows.push(row('10.8.0.0/16', { protocol: 4 }));
   installer.clear();
   assert.deepEqual(kernel.cidrs, ['10.8.0.0/16']);
+});
+
+test('on a device that was just made there is nothing to adopt: routes are installed at once, also more than fit one call', () => {
+  const { kernel, installer } = setup(true);
+  const cidrs = Array.from({ length: 5000 }, (_, i) => parseCidr(`20.${i >> 8}.${i & 255}.0/24`));
+  installer.add(cidrs);
+  assert.equal(kernel.rows.length, 5000);
+  installer.remove(cidrs);
+  assert.equal(kernel.rows.length, 0);
 });

@@ -1,7 +1,7 @@
 import { formatCidr, parseAddress, parseCidr } from '../../../src/base/address.ts';
 import type { Claim, Gateway } from '../../../src/table/claim.ts';
 import type { TableSettings } from '../../../src/table/refusal.ts';
-import type { Refusal, Route } from '../../../src/table/route.ts';
+import type { Refusal } from '../../../src/table/route.ts';
 import type { SourceOptions } from '../../../src/table/source.ts';
 import { Table } from '../../../src/table/table.ts';
 
@@ -63,7 +63,7 @@ export function refusalsOf(table: Table): string[] {
 export function changesOf(table: Table): { set: string[]; removed: string[] } {
   const { set, removed } = table.takeChanges();
   return {
-    set: set.map((route: Route) => `${formatCidr(route.cidr)} ${route.cluster}`),
+    set: set.map((route) => `${formatCidr(route.cidr)} ${route.cluster}`),
     removed: removed.map(formatCidr),
   };
 }

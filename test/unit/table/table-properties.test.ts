@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { cidrKey, formatCidr } from '../../../src/base/address.ts';
 import type { Claim, ClaimUpdate } from '../../../src/table/claim.ts';
-import type { Route } from '../../../src/table/route.ts';
+import type { ForwardedRoute, Route } from '../../../src/table/route.ts';
 import { Table } from '../../../src/table/table.ts';
 import { claim, gateway, options, SETTINGS } from './fixtures.ts';
 import { NaiveModel } from './naive-model.ts';
@@ -93,7 +93,7 @@ function newTable(): Table {
   return table;
 }
 
-function textOf({ cidr, cluster, gateways }: Route): string {
+function textOf({ cidr, cluster, gateways }: ForwardedRoute): string {
   return `${formatCidr(cidr)} ${cluster} ${gateways.map(({ address, weight }) => `${address}*${weight}`).join(' ')}`;
 }
 
