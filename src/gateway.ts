@@ -455,6 +455,7 @@ export class Gateway {
 
   #age(): void {
     this.#icmpFeed.expire();
+    if (this.#publisher.isBehind) this.#publish();
     if (this.#state.failures.has('routes')) this.#changeRoutes((routes) => routes.reconcile());
     this.#fib.reclaim();
     for (const peer of this.#state.peerErrors.keys())
