@@ -1,4 +1,11 @@
-import { type Address, formatAddress, formatCidr, parseAddress } from '../base/address.ts';
+import {
+  type Address,
+  cidrHolds,
+  cidrKey,
+  formatAddress,
+  formatCidr,
+  parseAddress,
+} from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { printConfig } from '../config/print.ts';
 import type { Config } from '../config/schema.ts';
@@ -11,20 +18,22 @@ import type { TunnelDevice } from '../host/device.ts';
 import type { HostProblem } from '../host/sysctl.ts';
 import type { Underlay } from '../host/underlay.ts';
 import { DROP_REASONS } from '../packet/verdict.ts';
+import type { Refusal } from '../table/route.ts';
 import type { Table } from '../table/table.ts';
 import { traceFlow } from './trace.ts';
-import type {
-  ClusterRow,
-  GatewayView,
-  PeerRow,
-  RefusedRow,
-  ReloadResult,
-  RouteRow,
-  SourceRow,
-  Status,
-  Trace,
-  TraceQuery,
-  Traffic,
+import {
+  type ClusterRow,
+  type GatewayView,
+  type PeerRow,
+  type RefusedRow,
+  type ReloadResult,
+  type RouteRow,
+  type SourceRow,
+  STATUS_ROWS_MAX,
+  type Status,
+  type Trace,
+  type TraceQuery,
+  type Traffic,
 } from './view.ts';
 
 /** What the running gateway is made of, as far as people may see it. The composition root fills it in as the parts come up. */
@@ -109,13 +118,13 @@ export class RunningGatewayView implements GatewayView {
         ...table.counts(),
         peers: fib.peers().length,
       },
-      conflicts: conflicts.map((conflict) => ({
+      conflicts: conflicts.slice(0, STATUS_ROWS_MAX).map((conflict) => ({
         cidr: formatCidr(conflict.cidr),
         cluster: conflict.cluster,
         claimedBy: conflict.claimedBy,
         detail: conflict.detail,
       })),
-      shadows: shadows.map((shadow) => ({
+      shadows: shadows.slice(0, STATUS_ROWS_MAX).map((shadow) => ({
         cidr: formatCidr(shadow.cidr),
         cluster: shadow.cluster,
         within: formatCidr(shadow.within),
@@ -132,16 +141,14 @@ export class RunningGatewayView implements GatewayView {
     };
   }
 
-  routes(): RouteRow[] {
+  *routes(): Iterable<RouteRow> {
     const { table } = this.#parts;
     const alive = this.#aliveByAddress();
-    const shadows = new Map(
-      table.shadows().map((shadow) => [formatCidr(shadow.cidr), formatCidr(shadow.within)]),
-    );
-    return [...table.routes()].map((route) => {
-      const cidr = formatCidr(route.cidr);
-      return {
-        cidr,
+    const shadows = new Map(table.shadows().map(({ cidr, within }) => [cidrKey(cidr), within]));
+    for (const route of table.routes()) {
+      const within = shadows.get(cidrKey(route.cidr));
+      yield {
+        cidr: formatCidr(route.cidr),
         cluster: route.cluster,
         gateways: route.gateways.map(({ address, weight }) => ({
           address: formatAddress(address),
@@ -151,29 +158,22 @@ export class RunningGatewayView implements GatewayView {
         origins: [...route.origins],
         stale: route.stale,
         since: iso(route.sinceMs),
-        shadows: shadows.get(cidr) ?? null,
+        shadows: within === undefined ? null : formatCidr(within),
       };
-    });
+    }
   }
 
-  refused(): RefusedRow[] {
-    return this.#parts.table.refused().map((refusal) => ({
-      cidr: formatCidr(refusal.cidr),
-      cluster: refusal.cluster,
-      source: refusal.source,
-      id: refusal.id,
-      reason: refusal.reason,
-      detail: refusal.detail,
-    }));
+  *refused(): Iterable<RefusedRow> {
+    for (const refusal of this.#parts.table.refusals()) yield refusedRow(refusal);
   }
 
-  peers(): PeerRow[] {
+  *peers(): Iterable<PeerRow> {
     const { fib, state, pathMtu } = this.#parts;
     const blocks = state.plane?.counterBlocks ?? [];
     const linkMtu = state.underlay?.mtuBytes ?? 0;
-    return fib.peers().map((peer) => {
+    for (const peer of fib.peers()) {
       const cell = (which: number) => sumCell(blocks, peerCell(peer.index) + which);
-      return {
+      yield {
         address: formatAddress(peer.address),
         clusters: [...peer.clusters],
         alive: peer.alive,
@@ -191,18 +191,21 @@ export class RunningGatewayView implements GatewayView {
           drops: cell(PEER_CELL.INBOUND_DROPS),
         },
       };
-    });
+    }
   }
 
   trace(query: TraceQuery): Trace {
     const { table, fib, state } = this.#parts;
     const destination = parseAddress(query.destination);
+    const refused: RefusedRow[] = [];
+    for (const refusal of table.refusals())
+      if (cidrHolds(refusal.cidr, destination)) refused.push(refusedRow(refusal));
     return traceFlow({
       query,
       destination,
       local: state.config.cluster.cidrs,
       candidates: table.candidates(destination),
-      refused: this.refused(),
+      refused,
       fib,
       linkMtuBytes: state.underlay?.mtuBytes ?? 0,
     });
@@ -322,6 +325,11 @@ function drops(blocks: readonly Float64Array[], direction: string, base: number)
     if (count > 0) result[reason.name] = count;
   }
   return result;
+}
+
+function refusedRow(refusal: Refusal): RefusedRow {
+  const { cidr, cluster, source, id, reason, detail } = refusal;
+  return { cidr: formatCidr(cidr), cluster, source, id, reason, detail };
 }
 
 function iso(wallMs: number): string {

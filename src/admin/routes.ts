@@ -118,11 +118,11 @@ function indexText(): string {
   return `isthmus admin API\n\n${lines.join('')}`;
 }
 
-function ofCluster<T extends { cluster: string }>(
-  rows: readonly T[],
+function* ofCluster<T extends { cluster: string }>(
+  rows: Iterable<T>,
   cluster: string | undefined,
-): readonly T[] {
-  return cluster === undefined ? rows : rows.filter((row) => row.cluster === cluster);
+): Iterable<T> {
+  for (const row of rows) if (cluster === undefined || row.cluster === cluster) yield row;
 }
 
 function traceQuery(query: ReadonlyMap<string, string>): TraceQuery {

@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { isIPv4 } from 'node:net';
+import { isIPv4, type Socket } from 'node:net';
 import { GatewayError, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { formatListen, type ListenAddress, parseListen } from '../config/listen.ts';
-import { failure, type Reply, send } from './reply.ts';
+import { ClientGoneError, failure, type Patience, type Reply, send } from './reply.ts';
 import { type AdminContext, answer } from './routes.ts';
 import { removeStaleSocket } from './unix-socket.ts';
 
@@ -18,14 +18,29 @@ export const ADMIN_LIMITS = {
   /** A client that neither reads nor writes. */
   IDLE_TIMEOUT_MS: 30_000,
   KEEP_ALIVE_TIMEOUT_MS: 5000,
+  /** Lists, and other answers beyond LARGE_BYTES, that are sent at the same time; each holds rows or text until its client has read. */
+  LARGE_ANSWERS: 4,
+  LARGE_BYTES: 1024 * 1024,
+  RETRY_AFTER_SECONDS: 2,
+  /** 50 KiB on a path of 100 kbit/s. */
+  PART_TIMEOUT_MS: 5000,
+  /** A million routes are 250 MB: what a path of 20 Mbit/s carries in this time. */
+  ANSWER_TIMEOUT_MS: 120_000,
   /** For answers under way when the gateway stops; SIGTERM ends within 2 s. */
   CLOSE_GRACE_MS: 500,
 } as const;
+
+const PATIENCE: Patience = {
+  partMs: ADMIN_LIMITS.PART_TIMEOUT_MS,
+  answerMs: ADMIN_LIMITS.ANSWER_TIMEOUT_MS,
+};
 
 export interface AdminServerOptions extends AdminContext {
   /** As admin.listen, but not `none`. Port 0 is any free port. */
   readonly listen: string;
   readonly log: Logger;
+  /** How long clients may take to read; for tests. */
+  readonly patience?: Patience;
 }
 
 export interface AdminServer {
@@ -41,6 +56,7 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
     throw new GatewayError('ISTHMUS_ERR_CONFIG', `admin.listen: "${options.listen}": ${listen}`);
   }
   if (listen.kind === 'unix') await removeStaleSocket(listen.path);
+  const large = { count: 0 };
   const server = createServer(
     {
       maxHeaderSize: ADMIN_LIMITS.HEADER_BYTES,
@@ -50,30 +66,57 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
       connectionsCheckingInterval: 1000,
     },
     (request, response) => {
-      void respond(options, isLoopback(listen), request, response);
+      void respond(options, isLoopback(listen), large, request, response);
     },
   );
   server.maxConnections = ADMIN_LIMITS.CONNECTIONS;
   server.setTimeout(ADMIN_LIMITS.IDLE_TIMEOUT_MS);
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   await bind(server, listen);
   server.on('error', (error) => options.log.error({ error }, 'admin server failed'));
-  return { address: boundAddress(server, listen), close: () => close(server) };
+  return { address: boundAddress(server, listen), close: () => close(server, sockets) };
 }
 
 async function respond(
   options: AdminServerOptions,
   loopback: boolean,
+  large: { count: number },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  const isHead = request.method === 'HEAD';
+  const patience = options.patience ?? PATIENCE;
   try {
     const reply = refuse(request, loopback) ?? (await answerSafely(options, request));
-    await send(response, reply, request.method === 'HEAD');
+    if (isHead || !isLarge(reply)) await send(response, reply, isHead, patience);
+    else if (large.count >= ADMIN_LIMITS.LARGE_ANSWERS) await send(response, busy(), isHead, patience);
+    else {
+      large.count++;
+      try {
+        await send(response, reply, isHead, patience);
+      } finally {
+        large.count--;
+      }
+    }
   } catch (error) {
-    // The client has gone, or the reply broke off in the middle; either way there is no one left to tell.
-    options.log.debug({ error, target: request.url }, 'admin request broke off');
+    // The headers are out: whoever asked can only be told by the connection's end.
+    const level = error instanceof ClientGoneError ? 'debug' : 'error';
+    options.log[level]({ error, target: request.url }, 'admin request broke off');
     response.destroy();
   }
+}
+
+function isLarge({ body }: Reply): boolean {
+  return typeof body !== 'string' || body.length > ADMIN_LIMITS.LARGE_BYTES;
+}
+
+function busy(): Reply {
+  const message = `${ADMIN_LIMITS.LARGE_ANSWERS} other lists are being sent; ask again in a few seconds`;
+  return failure(503, 'busy', message, { 'Retry-After': String(ADMIN_LIMITS.RETRY_AFTER_SECONDS) });
 }
 
 async function answerSafely(options: AdminServerOptions, request: IncomingMessage): Promise<Reply> {
@@ -133,7 +176,9 @@ function bind(server: Server, listen: ListenAddress): Promise<void> {
       reject(
         new GatewayError(
           'ISTHMUS_ERR_ADMIN',
-          `admin.listen: cannot listen on ${where} (${error.code ?? error.message}); choose another with admin.listen`,
+          error.code === 'EADDRINUSE'
+            ? `another process listens on ${where}: stop it, or choose another address with admin.listen`
+            : `cannot listen on ${where} (${error.code ?? error.message}); choose another address with admin.listen`,
           { cause: error },
         ),
       );
@@ -163,9 +208,13 @@ function boundAddress(server: Server, listen: ListenAddress): string {
   return formatListen({ ...listen, port: bound.port });
 }
 
-function close(server: Server): Promise<void> {
+/** Ends within the grace whatever clients do. */
+function close(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve) => {
-    const grace = setTimeout(() => server.closeAllConnections(), ADMIN_LIMITS.CLOSE_GRACE_MS);
+    const grace = setTimeout(() => {
+      for (const socket of sockets) socket.destroy();
+      resolve();
+    }, ADMIN_LIMITS.CLOSE_GRACE_MS);
     server.close(() => {
       clearTimeout(grace);
       resolve();

@@ -5,7 +5,6 @@ import {
   formatAddress,
   formatCidr,
   parseAddress,
-  parseCidr,
 } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import type { Fib, PeerInfo } from '../fib/fib.ts';
@@ -23,6 +22,7 @@ export interface TraceInput {
   readonly local: readonly Cidr[];
   /** Routes that hold the destination, longest prefix first. */
   readonly candidates: readonly Route[];
+  /** Refused claims that would hold the destination. */
   readonly refused: readonly RefusedRow[];
   readonly fib: Fib;
   readonly linkMtuBytes: number;
@@ -37,7 +37,7 @@ export function traceFlow(input: TraceInput): Trace {
   const words = new Uint32Array(fib.buffer);
   const group = lookup(words, destination);
   const route = input.candidates[0];
-  const refused = input.refused.filter((row) => cidrHolds(parseCidr(row.cidr), destination));
+  const refused = [...input.refused];
   const blank = {
     destination: formatAddress(destination),
     cidr: null,

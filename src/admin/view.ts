@@ -6,9 +6,10 @@ import type { RefusalReason, SourceState } from '../table/route.ts';
  */
 export interface GatewayView {
   status(): Status;
-  routes(): RouteRow[];
-  refused(): RefusedRow[];
-  peers(): PeerRow[];
+  /** Made row by row while they are read: what changes meanwhile may or may not be in them. */
+  routes(): Iterable<RouteRow>;
+  refused(): Iterable<RefusedRow>;
+  peers(): Iterable<PeerRow>;
   /** `address` is text; throws ISTHMUS_ERR_ADDRESS. */
   trace(query: TraceQuery): Trace;
   /** Reads the configuration file again; resolves with what came of it, also when the file is bad. */
@@ -17,6 +18,9 @@ export interface GatewayView {
   configuration(): string;
   readiness(): { ready: boolean; reasons: string[] };
 }
+
+/** Conflicts and shadows in a status: it is asked for every few seconds, and there may be one for each route. */
+export const STATUS_ROWS_MAX = 1000;
 
 export interface Status {
   version: string;
@@ -44,6 +48,7 @@ export interface Status {
   clusters: ClusterRow[];
   sources: SourceRow[];
   counts: { routes: number; peers: number; refused: number; conflicts: number; shadows: number };
+  /** At most STATUS_ROWS_MAX of each; `counts` has how many there are. */
   conflicts: { cidr: string; cluster: string; claimedBy: string; detail: string }[];
   shadows: { cidr: string; cluster: string; within: string; withinCluster: string }[];
   traffic: Traffic;

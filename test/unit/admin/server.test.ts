@@ -306,6 +306,114 @@ test('a client that goes away in the middle of an answer does no harm', async ()
   assert.equal((await ask(address, '/healthz')).status, 200);
 });
 
+/** Routes without end; counts how many were made, and lists that were given up. */
+function endless() {
+  const made = { rows: 0, ended: 0 };
+  function* routes() {
+    try {
+      for (;;) {
+        made.rows++;
+        yield ROUTES[0]!;
+      }
+    } finally {
+      made.ended++;
+    }
+  }
+  return { made, routes };
+}
+
+/** Asks for the routes and reads no more than the beginning. */
+async function stall(address: string): Promise<Socket> {
+  const socket = connect(Number(address.split(':')[1]), '127.0.0.1');
+  socket.write('GET /api/v1/routes HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  await new Promise((resolve) => socket.once('readable', resolve));
+  return socket;
+}
+
+test('clients that do not read hold a few lists at most; others are told when to come back', async () => {
+  const { made, routes } = endless();
+  const address = await serve({ routes });
+  const stalled: Socket[] = [];
+  for (let i = 0; i < ADMIN_LIMITS.LARGE_ANSWERS; i++) stalled.push(await stall(address));
+  const answer = await ask(address, '/api/v1/routes/refused');
+  assertFailure(answer, 503, 'busy');
+  assert.equal(answer.headers['retry-after'], String(ADMIN_LIMITS.RETRY_AFTER_SECONDS));
+  assert.equal((await ask(address, '/api/v1/status')).status, 200, 'what is small is answered');
+  assert.equal((await ask(address, '/api/v1/routes', { method: 'HEAD' })).status, 200);
+  const ended = made.ended;
+  for (const socket of stalled) socket.destroy();
+  while (made.ended < ended + stalled.length) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal((await ask(address, '/api/v1/routes/refused')).status, 200, 'their places are free again');
+});
+
+test('a client that does not read loses its connection, and no rows are made for it meanwhile', async () => {
+  const { made, routes } = endless();
+  let broken = (_error: unknown) => {};
+  const seen = new Promise<unknown>((resolve) => {
+    broken = resolve;
+  });
+  const server = await startAdminServer({
+    ...fakeContext({ routes }),
+    listen: '127.0.0.1:0',
+    log: { ...silentLogger, debug: (fields: { error?: unknown }) => broken(fields.error) },
+    patience: { partMs: 50, answerMs: 60_000 },
+  });
+  servers.push(server);
+  const socket = await stall(server.address);
+  socket.on('error', () => {});
+  const error = (await seen) as Error;
+  assert.match(error.message, /^the client read nothing for 50 ms$/);
+  // What the buffers of both sides hold: some megabytes of 250 bytes each.
+  assert.ok(made.rows < 100_000, `${made.rows} rows`);
+  assert.equal(made.ended, 1);
+  await new Promise((resolve) => socket.once('close', resolve).resume());
+});
+
+test('a client that reads a list without end is cut off in the end', async () => {
+  const { routes } = endless();
+  const server = await startAdminServer({
+    ...fakeContext({ routes }),
+    listen: '127.0.0.1:0',
+    log: silentLogger,
+    patience: { partMs: 5000, answerMs: 30 },
+  });
+  servers.push(server);
+  await assert.rejects(ask(server.address, '/api/v1/routes'), /aborted|ECONNRESET/);
+});
+
+test('a fault in the middle of a list ends the connection and is logged as an error', async () => {
+  const logged: string[] = [];
+  const log = { ...silentLogger, error: (_fields: object, message: string) => void logged.push(message) };
+  const address = await serve(
+    {
+      *routes() {
+        yield ROUTES[0]!;
+        throw new TypeError('broken');
+      },
+    },
+    log,
+  );
+  await assert.rejects(ask(address, '/api/v1/routes'), /aborted|ECONNRESET|hang up/);
+  assert.deepEqual(logged, ['admin request broke off']);
+});
+
+test('closing ends within its grace though clients do not read', async () => {
+  const { made, routes } = endless();
+  const server = await startAdminServer({
+    ...fakeContext({ routes }),
+    listen: '127.0.0.1:0',
+    log: silentLogger,
+  });
+  const stalled: Socket[] = [];
+  for (let i = 0; i < ADMIN_LIMITS.LARGE_ANSWERS; i++) stalled.push(await stall(server.address));
+  for (const socket of stalled) socket.on('error', () => {});
+  const closed = stalled.map((socket) => new Promise((resolve) => socket.once('close', resolve)));
+  await server.close();
+  for (const socket of stalled) socket.resume();
+  await Promise.all(closed);
+  while (made.ended < stalled.length) await new Promise((resolve) => setImmediate(resolve));
+});
+
 test('closing ends idle connections, and an answer under way is cut off after the grace', async () => {
   const server = await startAdminServer({
     ...fakeContext({ reload: () => new Promise(() => {}) }),
@@ -332,7 +440,7 @@ test('an address that is taken, and one that is none, are refused with what to c
     assert.equal(error.code, 'ISTHMUS_ERR_ADMIN');
     assert.equal(
       error.message,
-      `admin.listen: cannot listen on ${address} (EADDRINUSE); choose another with admin.listen`,
+      `another process listens on ${address}: stop it, or choose another address with admin.listen`,
     );
     return true;
   });
@@ -355,6 +463,7 @@ test('every request is in docs/admin-api.md, and every code', () => {
     'not-found',
     'method-not-allowed',
     'too-large',
+    'busy',
     'internal',
   ]) {
     assert.ok(page.includes(`\`${code}\``), code);

@@ -60,6 +60,6 @@ test('a file that is no socket is left alone', async () => {
 test('a folder that does not exist is named', async () => {
   await assert.rejects(
     start(join(folder, 'none', 'a.sock')),
-    /admin\.listen: cannot listen on unix:.*none\/a\.sock \((ENOENT|EACCES)\)/,
+    /^GatewayError: cannot listen on unix:.*none\/a\.sock \((ENOENT|EACCES)\)/,
   );
 });
