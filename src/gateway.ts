@@ -4,24 +4,22 @@ import { gatewayMetrics } from './admin/gateway-metrics.ts';
 import { type GatewayParts, type GatewayState, RunningGatewayView } from './admin/gateway-view.ts';
 import { type AdminServer, startAdminServer } from './admin/server.ts';
 import type { ReloadResult } from './admin/view.ts';
-import { type Address, formatAddress } from './base/address.ts';
+import { formatAddress } from './base/address.ts';
 import { type Clock, systemClock, type Timer } from './base/clock.ts';
 import { GatewayError, messageOf } from './base/errors.ts';
 import { loadConfig } from './config/load.ts';
 import { planReload } from './config/reload.ts';
-import type { Config, WatchConfig } from './config/schema.ts';
-import { type HostRoutes, Publisher } from './dataplane/publisher.ts';
-import { fibSettings } from './dataplane/settings.ts';
+import type { Config } from './config/schema.ts';
+import { Publisher } from './dataplane/publisher.ts';
 import { Fib } from './fib/fib.ts';
 import { IcmpFeed } from './health/icmp-feed.ts';
 import { PathMtuTable } from './health/path-mtu.ts';
 import { lockDevice } from './host/device-lock.ts';
+import { cleanFormerFootprint, writeFootprint } from './host/footprint.ts';
 import { notifyServiceManager } from './host/notify.ts';
-import type { RouteInstaller } from './host/route-installer.ts';
 import { SNAPSHOT_DELAY_MS, SnapshotKeeper } from './host/snapshot-keeper.ts';
 import type { HostProblem } from './host/sysctl.ts';
-import { closeTunnel, openTunnel, type Tunnel } from './host/tunnel.ts';
-import { findUnderlay, type Underlay } from './host/underlay.ts';
+import { TunnelOwner } from './host/tunnel-owner.ts';
 import { IcmpSocket } from './io/icmp-socket.ts';
 import { loadNative } from './io/load.ts';
 import type { Native } from './io/native.ts';
@@ -34,9 +32,8 @@ import type { TableSettings } from './table/refusal.ts';
 import type { RouteChanges } from './table/route.ts';
 import { Table } from './table/table.ts';
 import { ConfigFileWatch } from './watch/config-file.ts';
-import { FileWatcher } from './watch/file.ts';
-import { type SourceOptions, SourceRunner } from './watch/source-runner.ts';
-import { StaticWatcher } from './watch/static.ts';
+import { ConfiguredSources } from './watch/configured-sources.ts';
+import { SourceRunner } from './watch/source-runner.ts';
 
 /** How long the start waits for the sources; what they know later comes later. */
 const FIRST_WORD_MS = 2000;
@@ -48,10 +45,7 @@ const COLLECT_DELAY_MS = SNAPSHOT_DELAY_MS + 1000;
 /** Soft state ages in minutes. */
 const AGING_INTERVAL_MS = 5000;
 
-/** The configuration's own clusters: never stale, and as good as any other source. */
-const STATIC_OPTIONS: SourceOptions = { priority: 0, staleAfterMs: Number.POSITIVE_INFINITY, holdMs: 30_000 };
-
-/** Runs a gateway until it is told to stop. Rejects with a GatewayError when it cannot start. */
+/** Runs a gateway until it is told to stop. Rejects with a GatewayError when it cannot start or cannot go on. */
 export async function runGateway(configFile: string): Promise<void> {
   const gateway = new Gateway(configFile);
   let stop: () => void = () => {};
@@ -64,10 +58,11 @@ export async function runGateway(configFile: string): Promise<void> {
   process.once('SIGINT', stop);
   try {
     await gateway.start();
-    await stopped;
+    await Promise.race([stopped, gateway.failed]);
   } finally {
-    process.off('SIGHUP', onHangup);
     await gateway.stop();
+    // Only now: without a listener the signal would end the process in the middle of it.
+    process.off('SIGHUP', onHangup);
   }
 }
 
@@ -80,7 +75,7 @@ export class Gateway {
   readonly #fib: Fib;
   readonly #publisher: Publisher;
   readonly #sources: SourceRunner;
-  readonly #static: StaticWatcher;
+  readonly #configured: ConfiguredSources;
   readonly #pathMtu = new PathMtuTable();
   readonly #icmpFeed: IcmpFeed;
   readonly #view: RunningGatewayView;
@@ -93,10 +88,11 @@ export class Gateway {
   #icmpSocket: IcmpSocket | undefined;
   #configWatch: ConfigFileWatch | undefined;
   #snapshot: SnapshotKeeper | undefined;
-  #tunnel: Tunnel | undefined;
+  #tunnel: TunnelOwner | undefined;
   #publishDue = false;
   #tableSettings: TableSettings | undefined;
   #reloading: Promise<unknown> = Promise.resolve();
+  readonly #failed = failure();
 
   /** Reads the configuration; throws ConfigError before anything is touched. */
   constructor(configFile: string) {
@@ -130,12 +126,15 @@ export class Gateway {
     this.#publisher = new Publisher(
       this.#table,
       this.#fib,
-      this.#hostRoutes(),
+      {
+        add: (cidrs) => this.#tunnel?.add(cidrs),
+        remove: (cidrs) => this.#tunnel?.remove(cidrs),
+      },
       this.#clock,
       (durationMs, changes) => this.#published(durationMs, changes),
     );
     this.#sources = new SourceRunner(this.#table, this.#clock, this.#logger, () => this.#changed());
-    this.#static = new StaticWatcher(config.clusters);
+    this.#configured = new ConfiguredSources(this.#sources, config, this.#clock, this.#logger);
     this.#icmpFeed = new IcmpFeed({
       pathMtu: this.#pathMtu,
       clock: this.#clock,
@@ -175,12 +174,14 @@ export class Gateway {
       });
     }
     this.#reconfigureTable();
-    const spoken = this.#startSources();
-    await Promise.race([spoken, new Promise<void>((resolve) => this.#clock.after(FIRST_WORD_MS, resolve))]);
-    this.#tunnel = this.#openTunnel(this.#native, this.#netlink);
+    await this.#startSources();
+    await this.#cleanFormer(this.#netlink);
+    this.#tunnel = this.#makeTunnelOwner(this.#native, this.#netlink);
+    this.#tunnel.open();
+    this.#icmpSocket = this.#openIcmpSocket();
     this.#state.phase = 'running';
     this.#publish();
-    if (this.#tunnel.device.isAdopted) this.#changeRoutes((routes) => routes.reconcile());
+    this.#tunnel.adoptRoutes();
     this.#age();
     this.#configWatch = new ConfigFileWatch(configFile, () => void this.reload(), this.#clock, this.#logger);
     notifyServiceManager(this.#native, 'READY=1', process.env);
@@ -193,56 +194,100 @@ export class Gateway {
     );
   }
 
-  /** Stops taking packets in, lets those that wait leave, and removes what was made, or keeps it as configured. Idempotent. */
+  /**
+   * Stops taking packets in, lets those that wait leave, and removes what was made, or keeps it as configured. Idempotent. Goes through
+   * all the steps whatever fails, and rejects with the first failure at the end.
+   */
   async stop(): Promise<void> {
     if (this.#state.phase === 'stopping') return;
     this.#state.phase = 'stopping';
     this.#logger.info({}, 'stopping');
-    if (this.#native !== undefined) notifyServiceManager(this.#native, 'STOPPING=1', process.env);
-    this.#configWatch?.close();
-    for (const timer of this.#timers) timer.cancel();
-    await this.#sources.stop();
-    if (this.#tunnel !== undefined)
-      await closeTunnel(this.#tunnel, this.#state.config.tunnel.keepOnExit, this.#clock);
-    this.#icmpSocket?.close();
-    this.#snapshot?.close();
-    await this.#admin?.close();
-    this.#netlink?.close();
-    this.#lock?.close();
-    this.#metrics.close();
+    const { keepOnExit } = this.#state.config.tunnel;
+    const steps: (() => unknown)[] = [
+      () => this.#native && notifyServiceManager(this.#native, 'STOPPING=1', process.env),
+      () => this.#configWatch?.close(),
+      () => {
+        for (const timer of this.#timers) timer.cancel();
+      },
+      () => this.#reloading,
+      () => this.#sources.stop(),
+      () => this.#tunnel?.close(keepOnExit),
+      () => this.#icmpSocket?.close(),
+      () => this.#snapshot?.close(),
+      () => this.#admin?.close(),
+      () => this.#netlink?.close(),
+      () => this.#lock?.close(),
+      () => this.#metrics.close(),
+    ];
+    const failures: unknown[] = [];
+    for (const step of steps) {
+      try {
+        await step();
+      } catch (thrown) {
+        failures.push(thrown);
+        this.#logger.error({ reason: messageOf(thrown) }, 'a step of stopping failed; the others go on');
+      }
+    }
     this.#logger.info({}, 'stopped');
+    if (failures.length > 0) throw failures[0];
   }
 
-  /** Reads the configuration file again. A bad file changes nothing. Reloads follow one another. */
+  /** Reads the configuration file again. A bad file changes nothing. Reloads follow one another; never rejects. */
   reload(): Promise<ReloadResult> {
     const result = this.#reloading.then(() => this.#reloadNow());
     this.#reloading = result;
     return result;
   }
 
-  #openTunnel(native: Native, netlink: Netlink): Tunnel {
-    const { config } = this.#state;
-    const underlay = this.#findUnderlay(netlink);
-    this.#state.underlay = underlay;
-    this.#reconfigureTable();
-    this.#fib.setLocal(config.cluster.cidrs);
-    this.#fib.configure(fibSettings(config, underlay.address, underlay.mtuBytes));
-    this.#icmpSocket = this.#openIcmpSocket();
-    const tunnel = openTunnel({
+  /** Rejects when something happened that the gateway cannot mend. */
+  get failed(): Promise<never> {
+    return this.#failed.promise;
+  }
+
+  #makeTunnelOwner(native: Native, netlink: Netlink): TunnelOwner {
+    return new TunnelOwner({
       native,
       netlink,
-      config,
-      underlay,
+      table: this.#table,
       fib: this.#fib,
       clock: this.#clock,
       logger: this.#logger,
+      config: () => this.#state.config,
       sendIcmp: (destination, message) => this.#icmpSocket?.send(destination, message),
+      onUnderlay: (underlay) => {
+        this.#state.underlay = underlay;
+        this.#addressesChanged();
+      },
+      onOpened: ({ device, plane }) => {
+        this.#state.device = device;
+        this.#state.plane = plane;
+      },
       onProblems: (problems) => this.#hostProblems(problems),
-      onAddressChange: () => this.#reconfigureTable(),
+      onAddressChange: () => this.#addressesChanged(),
+      onRoutes: (problem) => this.#noteFailure('routes', problem),
+      onFailed: (reason) => this.#failed.reject(reason),
     });
-    this.#state.device = tunnel.device;
-    this.#state.plane = tunnel.plane;
-    return tunnel;
+  }
+
+  /** What a gateway with an earlier configuration left under other names, and a note for the next one. */
+  async #cleanFormer(netlink: Netlink): Promise<void> {
+    const { state, tunnel, routes } = this.#state.config;
+    if (state.directory === 'none') return;
+    const footprint = { device: tunnel.device, protocol: routes.protocol };
+    await cleanFormerFootprint(state.directory, footprint, netlink, this.#logger);
+    try {
+      writeFootprint(state.directory, footprint);
+    } catch (thrown) {
+      this.#noteFailure('state', `the state directory cannot be written: ${messageOf(thrown)}`);
+    }
+  }
+
+  #addressesChanged(): void {
+    try {
+      this.#reconfigureTable();
+    } catch (thrown) {
+      this.#logger.error({ reason: messageOf(thrown) }, 'the addresses of this host cannot be read');
+    }
   }
 
   /** Without it packets flow; only ICMP errors are neither sent nor heard. */
@@ -259,40 +304,10 @@ export class Gateway {
     }
   }
 
-  #findUnderlay(netlink: Netlink): Underlay {
-    const { underlay } = this.#state.config;
-    let towards: Address | undefined;
-    for (const route of this.#table.routes()) {
-      towards = route.gateways[0]?.address;
-      if (towards !== undefined) break;
-    }
-    return findUnderlay(netlink, { address: underlay.address, device: underlay.device, towards });
-  }
-
-  #hostRoutes(): HostRoutes {
-    return {
-      add: (cidrs) => this.#changeRoutes((routes) => routes.add(cidrs)),
-      remove: (cidrs) => this.#changeRoutes((routes) => routes.remove(cidrs)),
-    };
-  }
-
-  /** A route that the kernel does not take is a problem to show, and to try again, but holds up no other route. */
-  #changeRoutes(change: (routes: RouteInstaller) => void): void {
-    const routes = this.#tunnel?.routes;
-    if (routes === undefined) return;
-    try {
-      change(routes);
-      this.#noteFailure('routes', routes.problem);
-    } catch (thrown) {
-      this.#noteFailure('routes', `kernel routes cannot be changed: ${messageOf(thrown)}`);
-    }
-  }
-
-  /** Resolves when every source has spoken once. */
-  #startSources(): Promise<unknown> {
+  /** Resolves when every source has spoken once, or after a while. */
+  async #startSources(): Promise<void> {
     const { config } = this.#state;
-    const spoken = [this.#sources.add(this.#static, STATIC_OPTIONS)];
-    for (const watch of config.watch) spoken.push(this.#addWatch(watch));
+    const spoken = this.#configured.start(config);
     if (config.state.directory !== 'none') {
       this.#snapshot = new SnapshotKeeper(
         config.state.directory,
@@ -303,17 +318,7 @@ export class Gateway {
       );
       this.#snapshot.restore();
     }
-    return Promise.all(spoken);
-  }
-
-  #addWatch(watch: WatchConfig): Promise<void> {
-    const watcher = new FileWatcher({
-      path: watch.path,
-      pollIntervalMs: watch.pollInterval,
-      clock: this.#clock,
-      logger: this.#logger,
-    });
-    return this.#sources.add(watcher, optionsOf(watch));
+    await Promise.race([spoken, new Promise<void>((resolve) => this.#clock.after(FIRST_WORD_MS, resolve))]);
   }
 
   /** Called for every update of a source; several in one turn of the event loop are published together. */
@@ -354,68 +359,48 @@ export class Gateway {
       this.#later(COLLECT_DELAY_MS, collectGarbage);
   }
 
-  #reloadNow(): Promise<ReloadResult> {
+  async #reloadNow(): Promise<ReloadResult> {
     const state = this.#state;
+    if (state.phase === 'stopping') {
+      return { ok: false, changed: [], restartNeeded: [], error: 'the gateway is stopping' };
+    }
     state.reloads += 1;
     const atWallMs = this.#clock.wallMs();
-    let next: Config;
     try {
-      next = loadConfig(state.configFile).config;
+      const next = loadConfig(state.configFile).config;
+      const { changed, restartNeeded, effective } = planReload(state.config, next);
+      await this.#applyConfig(state.config, effective);
+      state.config = effective;
+      state.loadedWallMs = atWallMs;
+      state.lastReload = { atWallMs, ok: true, error: null };
+      const later = `these changes take effect only after a restart: ${restartNeeded.join(', ')}`;
+      this.#noteFailure('restart', restartNeeded.length === 0 ? undefined : later);
+      this.#logger.info({ config: state.configFile, changed, restartNeeded }, 'configuration loaded again');
+      return { ok: true, changed, restartNeeded, error: null };
     } catch (thrown) {
       const error = messageOf(thrown);
       state.reloadFailures += 1;
       state.lastReload = { atWallMs, ok: false, error };
       this.#logger.error(
         { config: state.configFile, reason: error },
-        'the new configuration is wrong; the previous one stays in force',
+        'the new configuration cannot be used; the previous one stays in force',
       );
-      return Promise.resolve({ ok: false, changed: [], restartNeeded: [], error });
+      return { ok: false, changed: [], restartNeeded: [], error };
     }
-    const { changed, restartNeeded, effective } = planReload(state.config, next);
-    const previous = state.config;
-    state.config = effective;
-    state.loadedWallMs = atWallMs;
-    state.lastReload = { atWallMs, ok: true, error: null };
-    this.#noteFailure(
-      'restart',
-      restartNeeded.length === 0
-        ? undefined
-        : `these changes take effect only after a restart: ${restartNeeded.join(', ')}`,
-    );
-    this.#logger.info({ config: state.configFile, changed, restartNeeded }, 'configuration loaded again');
-    return this.#applyConfig(previous, effective).then(() => ({
-      ok: true,
-      changed,
-      restartNeeded,
-      error: null,
-    }));
   }
 
   async #applyConfig(previous: Config, next: Config): Promise<void> {
-    this.#logger.setLevel(next.log.level);
-    this.#static.update(next.clusters);
-    const wanted = new Map(next.watch.map((watch) => [watch.path, watch]));
-    for (const watch of previous.watch) {
-      const successor = wanted.get(watch.path);
-      // How often to look is built into the watcher; everything else is the table's to know.
-      if (successor === undefined || successor.pollInterval !== watch.pollInterval) {
-        await this.#sources.remove(sourceName(watch));
-      } else {
-        wanted.delete(watch.path);
-        if (!isDeepStrictEqual(watch, successor))
-          this.#sources.setOptions(sourceName(watch), optionsOf(successor));
-      }
-    }
-    for (const watch of wanted.values()) void this.#addWatch(watch);
-    this.#reconfigureTable();
+    // What can refuse comes first, so that a refusal leaves everything as it was.
     this.#fib.setLocal(next.cluster.cidrs);
-    const { underlay } = this.#state;
-    if (underlay !== undefined) this.#fib.configure(fibSettings(next, underlay.address, underlay.mtuBytes));
+    this.#tunnel?.configure(next);
+    this.#reconfigureTable(next);
+    this.#logger.setLevel(next.log.level);
+    await this.#configured.change(previous, next);
     this.#changed();
   }
 
-  #reconfigureTable(): void {
-    const { config, underlay } = this.#state;
+  #reconfigureTable(config: Config = this.#state.config): void {
+    const { underlay } = this.#state;
     const settings = {
       cluster: config.cluster.name,
       local: config.cluster.cidrs,
@@ -456,7 +441,7 @@ export class Gateway {
   #age(): void {
     this.#icmpFeed.expire();
     if (this.#publisher.isBehind) this.#publish();
-    if (this.#state.failures.has('routes')) this.#changeRoutes((routes) => routes.reconcile());
+    if (this.#state.failures.has('routes')) this.#tunnel?.retryRoutes();
     this.#fib.reclaim();
     for (const peer of this.#state.peerErrors.keys())
       if (!this.#fib.hasPeer(peer)) this.#state.peerErrors.delete(peer);
@@ -472,10 +457,12 @@ export class Gateway {
   }
 }
 
-function sourceName(watch: WatchConfig): string {
-  return `${watch.kind}:${watch.path}`;
-}
-
-function optionsOf(watch: WatchConfig): SourceOptions {
-  return { priority: watch.priority, staleAfterMs: watch.staleAfter, holdMs: watch.massWithdrawalHold };
+/** A promise that somebody may reject later; nobody has to listen. */
+function failure(): { readonly promise: Promise<never>; reject(reason: unknown): void } {
+  let reject: (reason: unknown) => void = () => {};
+  const promise = new Promise<never>((_, refuse) => {
+    reject = refuse;
+  });
+  promise.catch(() => {});
+  return { promise, reject };
 }

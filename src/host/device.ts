@@ -18,7 +18,10 @@ export interface DeviceSetup {
 export interface TunnelDevice {
   readonly name: string;
   readonly index: number;
-  readonly mtuBytes: number;
+  /** As it should be; changes with the underlay's. */
+  mtuBytes: number;
+  readonly queueLength: number;
+  readonly address: Address | null;
   readonly queues: readonly Tun[];
   /** A predecessor left it: its routes may be there too. */
   readonly isAdopted: boolean;
@@ -44,11 +47,19 @@ export function openDevice(native: Native, netlink: Netlink, setup: DeviceSetup)
     const link = netlink.links().find((candidate) => candidate.name === setup.name);
     if (link === undefined)
       throw new GatewayError('ISTHMUS_ERR_KERNEL', `device ${setup.name} vanished while it was set up`);
-    if (link.mtuBytes !== setup.mtuBytes || link.txQueueLength !== setup.queueLength || !link.isUp) {
-      netlink.setLink(link.index, { mtuBytes: setup.mtuBytes, txQueueLength: setup.queueLength, up: true });
-    }
-    setAddress(netlink, link.index, setup.address);
-    return { name: setup.name, index: link.index, mtuBytes: setup.mtuBytes, queues, isAdopted, problems };
+    const { name, mtuBytes, queueLength, address } = setup;
+    const device: TunnelDevice = {
+      name,
+      index: link.index,
+      mtuBytes,
+      queueLength,
+      address,
+      queues,
+      isAdopted,
+      problems,
+    };
+    restoreDevice(netlink, device);
+    return device;
   } catch (cause) {
     if (!isAdopted) queues[0]?.keep(false);
     for (const queue of queues) queue.close();
@@ -57,22 +68,36 @@ export function openDevice(native: Native, netlink: Netlink, setup: DeviceSetup)
   }
 }
 
-/** Leaves exactly the wanted address on the device; a predecessor may have had another. */
-function setAddress(netlink: Netlink, deviceIndex: number, wanted: Address | null): void {
-  for (const entry of netlink.addresses()) {
-    if (entry.deviceIndex !== deviceIndex || entry.address === wanted) continue;
-    netlink.removeAddress(deviceIndex, { address: entry.address, prefixLength: entry.prefixLength });
+/** Brings the device to its wanted state: up, with its MTU, queue and address. Returns whether anything had to be changed. */
+export function restoreDevice(netlink: Netlink, device: TunnelDevice): boolean {
+  const link = netlink.links().find((candidate) => candidate.index === device.index);
+  if (link === undefined) throw new GatewayError('ISTHMUS_ERR_KERNEL', `device ${device.name} is gone`);
+  const isAsWanted =
+    link.isUp && link.mtuBytes === device.mtuBytes && link.txQueueLength === device.queueLength;
+  if (!isAsWanted) {
+    netlink.setLink(link.index, { mtuBytes: device.mtuBytes, txQueueLength: device.queueLength, up: true });
   }
-  if (wanted === null) return;
-  const isThere = netlink
-    .addresses()
-    .some((entry) => entry.deviceIndex === deviceIndex && entry.address === wanted);
-  if (!isThere) netlink.addAddress(deviceIndex, { address: wanted, prefixLength: 32 });
+  return setAddress(netlink, device.index, device.address) || !isAsWanted;
+}
+
+/** Leaves exactly the wanted address on the device; a predecessor may have had another. Returns whether it was not so. */
+function setAddress(netlink: Netlink, deviceIndex: number, wanted: Address | null): boolean {
+  const present = netlink.addresses().filter((entry) => entry.deviceIndex === deviceIndex);
+  const unwanted = present.filter((entry) => entry.address !== wanted);
+  for (const { address, prefixLength } of unwanted)
+    netlink.removeAddress(deviceIndex, { address, prefixLength });
+  const isMissing = wanted !== null && present.length === unwanted.length;
+  if (isMissing) netlink.addAddress(deviceIndex, { address: wanted, prefixLength: 32 });
+  return isMissing || unwanted.length > 0;
 }
 
 /** Closes our queues; with `keep` the device stays with all that belongs to it, else the kernel removes it and its routes. */
 export function closeDevice(device: TunnelDevice, keep: boolean): void {
-  device.queues[0]?.keep(keep);
+  try {
+    device.queues[0]?.keep(keep);
+  } catch {
+    // Somebody removed the device already: there is nothing to keep, and the queues must be closed all the same.
+  }
   for (const queue of device.queues) queue.close();
 }
 

@@ -44,8 +44,10 @@ export class RouteInstaller {
 
   /** Installs routes; on an adopted device, before the first `reconcile`, only notes them: a predecessor's may be there already. */
   add(cidrs: readonly Cidr[]): void {
-    for (const cidr of cidrs) this.#wanted.add(cidrKey(cidr));
-    if (this.#isReconciled) this.#install(cidrs);
+    // A route whose gateways changed leads to the device as before.
+    const fresh = cidrs.filter((cidr) => !this.#wanted.has(cidrKey(cidr)));
+    for (const cidr of fresh) this.#wanted.add(cidrKey(cidr));
+    if (this.#isReconciled) this.#install(fresh);
   }
 
   remove(cidrs: readonly Cidr[]): void {
@@ -60,27 +62,28 @@ export class RouteInstaller {
   }
 
   /**
-   * Makes the kernel's table hold exactly the wanted ones of our routes: adopts those that a predecessor left, removes those that nobody
-   * wants any more, puts back what somebody else removed. Returns how many had to be changed.
+   * Makes the kernel's tables hold exactly the wanted ones of our routes: adopts those that a predecessor left, removes those that nobody
+   * wants any more, also from a table that was configured before, puts back what somebody else removed. Returns how many were changed.
    */
   reconcile(): number {
     this.#isReconciled = true;
     const { netlink, table, protocol, deviceIndex, metric, source } = this.#setup;
     const present = new Set<number>();
     const unwanted: RouteRow[] = [];
-    for (const route of netlink.routes({ table, protocol })) {
-      const isAsWanted =
-        route.deviceIndex === deviceIndex && route.metric === metric && (route.source ?? 0) === source;
+    for (const route of netlink.routes({ protocol })) {
+      // Another gateway with a device of its own may share the protocol number: its routes are not ours.
+      if (route.deviceIndex !== deviceIndex) continue;
+      const isAsWanted = route.table === table && route.metric === metric && (route.source ?? 0) === source;
       if (isAsWanted && this.#wanted.has(cidrKey(route.cidr))) present.add(cidrKey(route.cidr));
-      // Another gateway with a device of its own may share the table and the protocol number: its routes are not ours.
-      else if (route.deviceIndex === deviceIndex)
-        unwanted.push({ cidr: route.cidr, deviceIndex, table, metric: route.metric, protocol });
+      else
+        unwanted.push({ cidr: route.cidr, deviceIndex, table: route.table, metric: route.metric, protocol });
     }
     const missing: Cidr[] = [];
     for (const key of this.#wanted) if (!present.has(key)) missing.push(cidrOfKey(key));
     if (unwanted.length > 0) netlink.removeRoutes(unwanted);
+    this.#refused.clear();
     this.#install(missing);
-    return unwanted.length + missing.length;
+    return unwanted.length + missing.length - this.#refused.size;
   }
 
   /** Removes all of our routes. */
@@ -90,8 +93,21 @@ export class RouteInstaller {
     this.reconcile();
   }
 
-  get count(): number {
-    return this.#wanted.size;
+  /** Some of what is wanted, to ask the kernel about. */
+  sample(count: number): Cidr[] {
+    const step = Math.max(1, Math.floor(this.#wanted.size / count));
+    const sample: Cidr[] = [];
+    let index = 0;
+    for (const key of this.#wanted) {
+      if (index++ % step === 0) sample.push(cidrOfKey(key));
+      if (sample.length === count) break;
+    }
+    return sample;
+  }
+
+  /** No route of ours leads to the device though some should. */
+  get isHopeless(): boolean {
+    return this.#wanted.size > 0 && this.#refused.size === this.#wanted.size;
   }
 
   /** One sentence about the routes that the kernel would not take, or undefined. */

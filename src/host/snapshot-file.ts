@@ -35,12 +35,12 @@ export function readSnapshotFile(file: string): string | undefined {
 }
 
 /**
- * Replaces the snapshot. A reader finds the old text or the new one, whole, whatever happens in between: it is written to a file beside, which
+ * Replaces a file of the state directory. A reader finds the old text or the new one, whole, whatever happens in between: it is written to a file beside, which
  * is synced and renamed, and then the folder is synced (a rename may reach the disk before the data, and after a power cut the name would
  * stand for an empty file). Throws ISTHMUS_ERR_STATE; what was there then still is. Synchronous, so that the last write at exit is done when
  * it returns.
  */
-export function writeSnapshotFile(file: string, text: string): void {
+export function writeFileAtomically(file: string, text: string): void {
   const next = `${file}.new`;
   const folder = dirname(file);
   try {

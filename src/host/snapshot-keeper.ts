@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Table } from '../table/table.ts';
-import { readSnapshotFile, writeSnapshotFile } from './snapshot-file.ts';
+import { readSnapshotFile, writeFileAtomically } from './snapshot-file.ts';
 
 /** What is on disk is this much behind at most; a storm of changes to 100,000 claims (150 ms a write) costs 3 % of a processor. */
 export const SNAPSHOT_DELAY_MS = 5000;
@@ -62,7 +62,7 @@ export class SnapshotKeeper {
   #write(): void {
     this.#due = undefined;
     try {
-      writeSnapshotFile(this.#file, this.#table.snapshot());
+      writeFileAtomically(this.#file, this.#table.snapshot());
       this.#onResult(undefined);
     } catch (thrown) {
       this.#onResult(

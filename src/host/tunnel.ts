@@ -12,10 +12,12 @@ import { openRawIp } from '../io/raw-ip.ts';
 import { RawSocketIo } from '../io/raw-socket.ts';
 import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { closeDevice, describeDevice, openDevice, type TunnelDevice } from './device.ts';
-import { HostKeeper } from './host-keeper.ts';
+import { HostKeeper, type HostKeeperSetup } from './host-keeper.ts';
 import { RouteInstaller } from './route-installer.ts';
-import type { HostProblem } from './sysctl.ts';
 import type { Underlay } from './underlay.ts';
+
+/** RT_TABLE_MAIN of linux/rtnetlink.h. */
+const MAIN_TABLE = 254;
 
 /** Engines that still move packets after this are left to the end of the process: SIGTERM is answered within 2 s. */
 const STOP_LIMIT_MS = 1500;
@@ -30,8 +32,10 @@ export interface TunnelParts {
   readonly logger: Logger;
   /** Sends an ICMP message to a local host. */
   readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
-  readonly onProblems: (problems: readonly HostProblem[]) => void;
-  readonly onAddressChange: () => void;
+  readonly onProblems: HostKeeperSetup['onProblems'];
+  readonly onAddressChange: HostKeeperSetup['onAddressChange'];
+  readonly onUnderlayMtu: HostKeeperSetup['onUnderlayMtu'];
+  readonly onDeviceLost: HostKeeperSetup['onDeviceLost'];
 }
 
 /** Everything that exists only while packets can flow: the device, the sockets, the engines between them, and our routes. */
@@ -50,7 +54,7 @@ export function openTunnel(parts: TunnelParts): Tunnel {
   const isPortable = tunnel.underlaySocket === 'raw-socket';
   const device = openDevice(native, netlink, {
     name: tunnel.device,
-    mtuBytes: tunnel.mtu === 'auto' ? underlay.mtuBytes - ENCAPSULATION_BYTES : tunnel.mtu,
+    mtuBytes: tunnelMtu(config, underlay.mtuBytes),
     queueLength: tunnel.queueLength,
     address: tunnel.address,
     queues: isPortable ? 1 : workerCount(tunnel.workers),
@@ -73,13 +77,17 @@ export function openTunnel(parts: TunnelParts): Tunnel {
   try {
     keeper = new HostKeeper({
       native,
+      netlink,
       routes,
-      deviceName: device.name,
-      deviceIndex: device.index,
+      device,
+      underlay,
+      isMainTable: routing.table === MAIN_TABLE,
       clock: parts.clock,
       logger,
-      onProblems: (problems) => parts.onProblems([...device.problems, ...problems]),
+      onProblems: parts.onProblems,
       onAddressChange: parts.onAddressChange,
+      onUnderlayMtu: parts.onUnderlayMtu,
+      onDeviceLost: parts.onDeviceLost,
     });
     // Last, because running engines cannot be taken back without waiting for them.
     const plane = isPortable ? portablePlane(parts, device, sockets) : workerPlane(parts, device, sockets);
@@ -95,11 +103,20 @@ export function openTunnel(parts: TunnelParts): Tunnel {
 /** Stops taking packets in, lets those that wait leave, and removes device and routes, or with `keep` leaves them as they are. */
 export async function closeTunnel(tunnel: Tunnel, keep: boolean, clock: Clock): Promise<void> {
   tunnel.keeper.stop();
-  if (!keep) tunnel.routes.clear();
-  const limit = new Promise<void>((resolve) => clock.after(STOP_LIMIT_MS, resolve));
-  await Promise.race([tunnel.plane.stop(), limit]);
-  for (const socket of tunnel.sockets) socket.close();
-  closeDevice(tunnel.device, keep);
+  try {
+    if (!keep) tunnel.routes.clear();
+  } finally {
+    const limit = new Promise<void>((resolve) => clock.after(STOP_LIMIT_MS, resolve));
+    await Promise.race([tunnel.plane.stop(), limit]);
+    for (const socket of tunnel.sockets) socket.close();
+    closeDevice(tunnel.device, keep);
+  }
+}
+
+/** The MTU of the device on an underlay of this MTU. */
+export function tunnelMtu(config: Config, underlayMtuBytes: number): number {
+  const { mtu } = config.tunnel;
+  return mtu === 'auto' ? underlayMtuBytes - ENCAPSULATION_BYTES : mtu;
 }
 
 function workerPlane(parts: TunnelParts, device: TunnelDevice, sockets: { close(): void }[]): Dataplane {

@@ -37,10 +37,6 @@ export class SourceRunner {
     this.#onChange = onChange;
   }
 
-  get names(): readonly string[] {
-    return [...this.#running.keys()];
-  }
-
   /** Starts a watcher. The promise resolves when it has spoken for the first time. */
   add(watcher: Watcher, options: SourceOptions): Promise<void> {
     const abort = new AbortController();
@@ -48,6 +44,16 @@ export class SourceRunner {
     const spoken = new Promise<void>((resolve) => this.#waiting.set(watcher.name, resolve));
     this.#running.set(watcher.name, { abort, done: this.#run(watcher, abort.signal) });
     return spoken;
+  }
+
+  /** Puts another watcher in the place of the one with its name; the claims stay and are compared with what the new one says. */
+  async replace(watcher: Watcher): Promise<void> {
+    const running = this.#running.get(watcher.name);
+    if (running === undefined) return;
+    running.abort.abort();
+    await running.done;
+    const abort = new AbortController();
+    this.#running.set(watcher.name, { abort, done: this.#run(watcher, abort.signal) });
   }
 
   /** Treats a running source differently from now on; its claims stay. */

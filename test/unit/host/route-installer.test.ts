@@ -13,14 +13,19 @@ class FakeKernel {
   readonly rows: RouteRow[] = [];
 
   routes(filter: { table?: number; protocol?: number }) {
-    return this.rows.filter((row) => row.table === filter.table && row.protocol === filter.protocol);
+    return this.rows.filter(
+      (row) => (filter.table === undefined || row.table === filter.table) && row.protocol === filter.protocol,
+    );
   }
 
   addRoutes(rows: readonly RouteRow[]): RouteFailure[] {
     const failures: RouteFailure[] = [];
     rows.forEach((row, index) => {
       const isTaken = this.rows.some(
-        (other) => cidrKey(other.cidr) === cidrKey(row.cidr) && other.metric === row.metric,
+        (other) =>
+          cidrKey(other.cidr) === cidrKey(row.cidr) &&
+          other.metric === row.metric &&
+          other.table === row.table,
       );
       if (isTaken) failures.push({ index, errno: 'EEXIST', message: 'add route: EEXIST' });
       else this.rows.push(row);
@@ -127,4 +132,33 @@ test('on a device that was just made there is nothing to adopt: routes are insta
   assert.equal(kernel.rows.length, 5000);
   installer.remove(cidrs);
   assert.equal(kernel.rows.length, 0);
+});
+
+test('a route that is there already is not installed again when only its gateways changed', () => {
+  const { kernel, installer } = setup(true);
+  installer.add([parseCidr('10.2.0.0/16')]);
+  installer.add([parseCidr('10.2.0.0/16'), parseCidr('10.3.0.0/16')]);
+  assert.equal(installer.problem, undefined);
+  assert.deepEqual(kernel.cidrs, ['10.2.0.0/16', '10.3.0.0/16']);
+});
+
+test('a route of ours in a table that was configured before is removed', () => {
+  const { kernel, installer, row } = setup();
+  kernel.rows.push(row('10.2.0.0/16', { table: 100 }));
+  installer.add([parseCidr('10.2.0.0/16')]);
+  installer.reconcile();
+  assert.deepEqual(
+    kernel.rows.map((found) => found.table),
+    [254],
+  );
+});
+
+test('counts what it changed, not what it tried, and says when nothing of ours leads to the device', () => {
+  const { kernel, installer, row } = setup();
+  kernel.rows.push(row('10.2.0.0/16', { protocol: 12, deviceIndex: 3 }));
+  installer.add([parseCidr('10.2.0.0/16')]);
+  assert.equal(installer.reconcile(), 0);
+  assert.equal(installer.isHopeless, true);
+  installer.add([parseCidr('10.3.0.0/16')]);
+  assert.equal(installer.isHopeless, false);
 });

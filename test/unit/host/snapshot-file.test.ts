@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, describe, it } from 'node:test';
 import { GatewayError } from '../../../src/base/errors.ts';
-import { readSnapshotFile, writeSnapshotFile } from '../../../src/host/snapshot-file.ts';
+import { readSnapshotFile, writeFileAtomically } from '../../../src/host/snapshot-file.ts';
 import { many, tableWith } from '../table/fixtures.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'isthmus-snapshot-'));
@@ -42,7 +42,7 @@ describe('the snapshot file', () => {
   it('is nothing before the first write, and then what was written last', () => {
     assert.equal(readSnapshotFile(file), undefined);
     for (const count of [3, 50, 1]) {
-      writeSnapshotFile(file, textOf(count));
+      writeFileAtomically(file, textOf(count));
       assert.equal(readSnapshotFile(file), textOf(count));
     }
     assert.deepEqual(readdirSync(join(file, '..')), ['table.json'], 'nothing is left beside it');
@@ -50,10 +50,10 @@ describe('the snapshot file', () => {
   });
 
   it('is the old one when the process died between write and rename', () => {
-    writeSnapshotFile(file, textOf(3));
+    writeFileAtomically(file, textOf(3));
     writeFileSync(`${file}.new`, textOf(50).slice(0, 400));
     assert.equal(readSnapshotFile(file), textOf(3));
-    writeSnapshotFile(file, textOf(4));
+    writeFileAtomically(file, textOf(4));
     assert.equal(readSnapshotFile(file), textOf(4));
     assert.equal(existsSync(`${file}.new`), false);
   });
@@ -61,7 +61,7 @@ describe('the snapshot file', () => {
   it('is refused when truncated, by name, and put aside', () => {
     const text = textOf(5);
     for (const length of [0, 1, 100, text.length - 1]) {
-      writeSnapshotFile(file, text);
+      writeFileAtomically(file, text);
       writeFileSync(file, text.slice(0, length));
       assert.throws(
         () => readSnapshotFile(file),
@@ -77,7 +77,7 @@ describe('the snapshot file', () => {
     for (const bit of [0, 7]) {
       const damaged = Buffer.from(bytes);
       damaged[200] = (damaged[200] ?? 0) ^ (1 << bit);
-      writeSnapshotFile(file, '');
+      writeFileAtomically(file, '');
       writeFileSync(file, damaged);
       assert.throws(() => readSnapshotFile(file), isStateError(/is not used/));
     }
@@ -89,14 +89,14 @@ describe('the snapshot file', () => {
   });
 
   it('keeps the old text when the new one cannot be written', () => {
-    writeSnapshotFile(file, textOf(3));
+    writeFileAtomically(file, textOf(3));
     mkdirSync(`${file}.new`);
-    assert.throws(() => writeSnapshotFile(file, textOf(4)), isStateError(/cannot write .*EISDIR/));
+    assert.throws(() => writeFileAtomically(file, textOf(4)), isStateError(/cannot write .*EISDIR/));
     assert.equal(readSnapshotFile(file), textOf(3));
     rmSync(`${file}.new`, { recursive: true });
     renameSync(file, `${file}.old`);
     mkdirSync(join(file, 'in-the-way'), { recursive: true });
-    assert.throws(() => writeSnapshotFile(file, textOf(4)), isStateError(/cannot write/));
+    assert.throws(() => writeFileAtomically(file, textOf(4)), isStateError(/cannot write/));
     assert.equal(existsSync(`${file}.new`), false, 'no remains');
   });
 });

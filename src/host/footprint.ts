@@ -1,0 +1,69 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { messageOf } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { Netlink } from '../io/netlink.ts';
+import { lockDevice } from './device-lock.ts';
+import { writeFileAtomically } from './snapshot-file.ts';
+
+/** What a gateway puts into the kernel: what a successor with another configuration has to clean up. */
+export interface Footprint {
+  readonly device: string;
+  readonly protocol: number;
+}
+
+const FILE_NAME = 'footprint.json';
+
+/**
+ * Removes what a predecessor left under another name: its device, when the configuration now names another one, and its routes, when
+ * their protocol number is another one. What has the present names is adopted elsewhere. Never throws: a leftover is a nuisance, not a
+ * reason not to start.
+ */
+export async function cleanFormerFootprint(
+  directory: string,
+  present: Footprint,
+  netlink: Netlink,
+  logger: Logger,
+): Promise<void> {
+  try {
+    const former = readFootprint(directory);
+    if (former === undefined) return;
+    const link = netlink.links().find((candidate) => candidate.name === former.device);
+    if (link === undefined) return;
+    if (former.device !== present.device) {
+      if (link.kind !== 'tun') return;
+      // Another gateway may have taken the name over meanwhile: then the device is its own.
+      const lock = await lockDevice(former.device).catch(() => undefined);
+      if (lock === undefined) return;
+      netlink.deleteLink(link.index);
+      lock.close();
+      logger.warn({ device: former.device }, 'removed the device that an earlier configuration left');
+    } else if (former.protocol !== present.protocol) {
+      const leftovers = netlink
+        .routes({ protocol: former.protocol })
+        .filter((route) => route.deviceIndex === link.index);
+      netlink.removeRoutes(leftovers);
+      logger.warn({ routes: leftovers.length }, 'removed the routes that an earlier configuration left');
+    }
+  } catch (thrown) {
+    logger.warn({ reason: messageOf(thrown) }, 'what an earlier configuration left cannot be removed');
+  }
+}
+
+/** Notes what this gateway puts into the kernel. Throws ISTHMUS_ERR_STATE. */
+export function writeFootprint(directory: string, footprint: Footprint): void {
+  writeFileAtomically(join(directory, FILE_NAME), `${JSON.stringify(footprint)}\n`);
+}
+
+function readFootprint(directory: string): Footprint | undefined {
+  let text: string;
+  try {
+    text = readFileSync(join(directory, FILE_NAME), 'utf8');
+  } catch {
+    return undefined;
+  }
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { device, protocol } = value as Record<string, unknown>;
+  return typeof device === 'string' && typeof protocol === 'number' ? { device, protocol } : undefined;
+}

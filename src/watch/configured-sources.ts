@@ -1,0 +1,74 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { Config, WatchConfig } from '../config/schema.ts';
+import { FileWatcher } from './file.ts';
+import type { SourceOptions, SourceRunner } from './source-runner.ts';
+import { StaticWatcher } from './static.ts';
+
+/** The configuration's own clusters: never stale, and held like those of any other source. */
+const STATIC_OPTIONS: SourceOptions = {
+  priority: 0,
+  staleAfterMs: Number.POSITIVE_INFINITY,
+  holdMs: 30_000,
+};
+
+/** The watchers that the configuration asks for, now and after each reload. */
+export class ConfiguredSources {
+  readonly #runner: SourceRunner;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #static: StaticWatcher;
+
+  constructor(runner: SourceRunner, config: Config, clock: Clock, logger: Logger) {
+    this.#runner = runner;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#static = new StaticWatcher(config.clusters);
+  }
+
+  /** Starts all; resolves when each has spoken once. */
+  async start(config: Config): Promise<void> {
+    const spoken = [this.#runner.add(this.#static, STATIC_OPTIONS)];
+    for (const watch of config.watch) spoken.push(this.#runner.add(this.#watcherOf(watch), optionsOf(watch)));
+    await Promise.all(spoken);
+  }
+
+  /** Takes over another configuration. What did not change goes on untouched; a source that is gone takes its claims along. */
+  async change(previous: Config, next: Config): Promise<void> {
+    this.#static.update(next.clusters);
+    const fresh = new Map(next.watch.map((watch) => [sourceName(watch), watch]));
+    for (const watch of previous.watch) {
+      const name = sourceName(watch);
+      const successor = fresh.get(name);
+      if (successor === undefined) {
+        await this.#runner.remove(name);
+        continue;
+      }
+      fresh.delete(name);
+      if (isDeepStrictEqual(watch, successor)) continue;
+      this.#runner.setOptions(name, optionsOf(successor));
+      // How often to look is built into the watcher.
+      if (watch.pollInterval !== successor.pollInterval)
+        await this.#runner.replace(this.#watcherOf(successor));
+    }
+    for (const watch of fresh.values()) void this.#runner.add(this.#watcherOf(watch), optionsOf(watch));
+  }
+
+  #watcherOf(watch: WatchConfig): FileWatcher {
+    return new FileWatcher({
+      path: watch.path,
+      pollIntervalMs: watch.pollInterval,
+      clock: this.#clock,
+      logger: this.#logger,
+    });
+  }
+}
+
+function sourceName(watch: WatchConfig): string {
+  return `${watch.kind}:${watch.path}`;
+}
+
+function optionsOf(watch: WatchConfig): SourceOptions {
+  return { priority: watch.priority, staleAfterMs: watch.staleAfter, holdMs: watch.massWithdrawalHold };
+}
