@@ -52,3 +52,8 @@ export function ago(terminal: Terminal, time: string, nowMs: number): string {
 export function percent(share: number): string {
   return `${(share * 100).toFixed(1)}%`;
 }
+
+/** `1 route`, `2 routes`. */
+export function plural(number: number | string, thing: string): string {
+  return `${number} ${thing}${String(number) === '1' ? '' : 's'}`;
+}

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { type Address, type Cidr, cidrHolds, formatAddress } from '../base/address.ts';
 import type { Complaint } from './section.ts';
 
@@ -41,6 +42,24 @@ export function* eachGatewayOnce(gateways: unknown): Iterable<Complaint> {
       yield {
         path: [i, 'address'],
         message: `expected each gateway once, got ${formatAddress(address)} again (first at element ${first}); use weight for its share`,
+      };
+    }
+  }
+}
+
+/** The same file watched twice: sources go by their paths. `folder` is where relative ones start. */
+export function* eachWatchOnce(config: unknown, folder: string): Iterable<Complaint> {
+  const seen = new Map<string, number>();
+  for (const [i, source] of elements(mapping(config).watch).entries()) {
+    const { path } = mapping(source);
+    if (typeof path !== 'string') continue;
+    const resolved = resolve(folder, path);
+    const first = seen.get(resolved);
+    if (first === undefined) seen.set(resolved, i);
+    else {
+      yield {
+        path: ['watch', i, 'path'],
+        message: `expected each file or folder once, got ${resolved} again (first at element ${first})`,
       };
     }
   }

@@ -5,7 +5,7 @@ import { show } from './leaf.ts';
 import type { ConfigProblem } from './problem.ts';
 import { fieldNamesAt } from './schema-walk.ts';
 import { suggest } from './suggest.ts';
-import { YamlReader } from './yaml-value.ts';
+import { type Path, YamlReader } from './yaml-value.ts';
 
 export type Parsed<T> =
   | { readonly value: T; readonly problems?: undefined }
@@ -43,6 +43,18 @@ export function parseDocument<S extends z.ZodType>(
     problems.add(0, [], `expected fewer levels of lists and mappings: ${messageOf(thrown)}`);
     return { problems: problems.sorted() };
   }
+}
+
+/** Where the values at `paths` begin in a text that parseDocument has accepted. */
+export function placesOf(text: string, paths: readonly Path[]): Pick<ConfigProblem, 'line' | 'column'>[] {
+  const lines = new LineCounter();
+  const { contents } = parseYaml(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
+  const reader = new YamlReader();
+  reader.read(contents);
+  return paths.map((path) => {
+    const { line, col } = lines.linePos(reader.offsetOfValue(contents, path));
+    return { line: Math.max(line, 1), column: Math.max(col, 1) };
+  });
 }
 
 function parseNodes(text: string, lines: LineCounter, problems: ProblemList): Node | null {
@@ -171,7 +183,7 @@ class ProblemList {
 }
 
 /** `clusters[0].cidrs[1]` */
-function formatPath(path: readonly PropertyKey[]): string {
+export function formatPath(path: readonly PropertyKey[]): string {
   let text = '';
   for (const step of path) {
     text += typeof step === 'number' ? `[${step}]` : `${text === '' ? '' : '.'}${String(step)}`;

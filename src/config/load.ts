@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { messageOf } from '../base/errors.ts';
+import { eachWatchOnce } from './cross-checks.ts';
 import { FILE_BYTES_MAX, type Parsed, parseDocument } from './document.ts';
 import { ConfigError, type ConfigProblem } from './problem.ts';
 import {
@@ -10,6 +11,7 @@ import {
   clustersSchema,
   configSchema,
 } from './schema.ts';
+import { across } from './section.ts';
 
 export interface LoadedConfig {
   readonly config: Config;
@@ -27,9 +29,10 @@ export function loadConfig(file: string): LoadedConfig {
 
 /** As loadConfig, on a text. Relative paths in `watch` are made absolute, from the folder of `file`. */
 export function parseConfig(text: string, file: string): Parsed<Config> {
-  const parsed = parseDocument(text, file, configSchema);
-  if (parsed.problems !== undefined) return parsed;
   const folder = dirname(resolve(file));
+  const schema = across(configSchema, (draft) => eachWatchOnce(draft, folder));
+  const parsed = parseDocument(text, file, schema);
+  if (parsed.problems !== undefined) return parsed;
   const watch = parsed.value.watch.map((source) => ({ ...source, path: resolve(folder, source.path) }));
   return { value: { ...parsed.value, watch } };
 }
@@ -56,12 +59,26 @@ function firstContent(text: string): string {
 }
 
 function readText(file: string): string | ConfigProblem {
-  const problem = (message: string) => ({ file, line: 1, column: 1, field: '', message });
+  const problem = (message: string) => ({ file, line: 0, column: 0, field: '', message });
   try {
     const { size } = statSync(file);
     if (size > FILE_BYTES_MAX) return problem(`expected at most ${FILE_BYTES_MAX} bytes, got ${size}`);
     return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
   } catch (thrown) {
-    return problem(`expected a readable file of UTF-8 text, but: ${messageOf(thrown)}`);
+    return problem(unreadable(thrown as NodeJS.ErrnoException));
+  }
+}
+
+/** Node's own message has the path again, and the name of a system call. */
+function unreadable(thrown: NodeJS.ErrnoException): string {
+  switch (thrown.code) {
+    case 'ENOENT':
+      return 'does not exist';
+    case 'EACCES':
+      return 'no permission to read it';
+    case 'EISDIR':
+      return 'expected a file, got a folder';
+    default:
+      return `expected a readable file of UTF-8 text, but: ${messageOf(thrown)}`;
   }
 }

@@ -221,7 +221,76 @@ test('a good configuration is summed up in a line', async () => {
     stderr: '',
   });
   const { stdout } = await isthmus(['config', 'check', '--config', path, '--json']);
-  assert.deepEqual(JSON.parse(stdout), { ok: true, file: path, problems: [] });
+  assert.deepEqual(JSON.parse(stdout), { ok: true, file: path, problems: [], warnings: [] });
+});
+
+test('what is valid but cannot work is a warning with its place, and no failure', async () => {
+  const path = file(
+    'warned.yaml',
+    [
+      'cluster: {name: east, cidrs: [10.1.0.0/16, 172.31.9.0/24]}',
+      'underlay: {address: 172.31.9.1}',
+      'clusters:',
+      '  - name: west',
+      '    cidrs:',
+      '      - 10.1.7.0/24',
+      '      - 0.0.0.0/0',
+      '      - 64.0.0.0/2',
+      '      - 127.1.0.0/16',
+      '      - 172.30.0.0/16',
+      '      - 10.2.0.0/16',
+      '    gateways: [{address: 172.30.0.2}]',
+      '  - name: north',
+      '    cidrs: [10.2.0.0/16]',
+      '    gateways:',
+      '      - address: 10.1.0.3',
+      'security: {transit: [south]}',
+      '',
+    ].join('\n'),
+  );
+  const { code, stdout, stderr } = await isthmus(['config', 'check', '-c', path]);
+  assert.equal(code, 0);
+  assert.match(stdout, /: valid, cluster east, 2 static remote clusters with 7 CIDRs/);
+  const found = stderr.split('\n').map((line) => line.slice(path.length));
+  for (const [i, pattern] of [
+    /^:2:21: underlay\.address: warning: 172\.31\.9\.1 lies in 172\.31\.9\.0\/24 of cluster\.cidrs/,
+    /^:6:9: clusters\[0\]\.cidrs\[0\]: warning: 10\.1\.7\.0\/24 of west will get no route \(inside-local\)/,
+    /^:7:9: clusters\[0\]\.cidrs\[1\]: warning: .*\(default-route\)/,
+    /^:8:9: clusters\[0\]\.cidrs\[2\]: warning: .*\(too-short\)/,
+    /^:9:9: clusters\[0\]\.cidrs\[3\]: warning: .*\(martian\)/,
+    /^:10:9: clusters\[0\]\.cidrs\[4\]: warning: .*\(gateway-inside\)/,
+    /^:14:13: clusters\[1\]\.cidrs\[0\]: warning: .*\(conflict\)/,
+    /^:16:18: clusters\[1\]\.gateways\[0\]\.address: warning: 10\.1\.0\.3 lies in 10\.1\.0\.0\/16/,
+    /^:17:22: security\.transit\[0\]: warning: there is no cluster "south", and no watched source/,
+    /^$/,
+  ].entries())
+    assert.match(found[i] ?? '', pattern);
+  assert.equal(found.length, 10);
+  const json = await isthmus(['config', 'check', '-c', path, '--json']);
+  assert.deepEqual([json.code, json.stderr], [0, '']);
+  const { ok, warnings } = JSON.parse(json.stdout) as { ok: boolean; warnings: { field: string }[] };
+  assert.equal(ok, true);
+  assert.equal(warnings.length, 9);
+  assert.equal(warnings[0]?.field, 'underlay.address');
+});
+
+test('a watched path that does not exist is a warning; then a cluster for transit may still come', async () => {
+  const path = file(
+    'watched.yaml',
+    `${GOOD}watch: [{kind: file, path: none.d}]\nsecurity: {transit: [south]}\n`,
+  );
+  const { code, stderr } = await isthmus(['config', 'check', '-c', path]);
+  assert.deepEqual(
+    [code, stderr],
+    [0, `${path}:4:28: watch[0].path: warning: ${join(folder, 'none.d')} does not exist\n`],
+  );
+});
+
+test('a configuration file that cannot be read is named once', async () => {
+  const missing = join(folder, 'missing.yaml');
+  const { code, stderr } = await isthmus(['config', 'check', '-c', missing]);
+  assert.deepEqual([code, stderr], [2, `${missing}: does not exist\n`]);
+  assert.equal((await isthmus(['run', '-c', folder])).stderr, `${folder}: expected a file, got a folder\n`);
 });
 
 test('each problem of a bad configuration is a line that begins with its place', async () => {

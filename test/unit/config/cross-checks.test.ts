@@ -38,6 +38,18 @@ test('a gateway stands in a cluster once', () => {
   );
 });
 
+test('a path is watched once, however it is written', () => {
+  const text = `${EAST}watch:\n  - {kind: file, path: a/west.yaml}\n  - {kind: file, path: /etc/isthmus/a/../a/west.yaml/}\n`;
+  const { problems = [] } = parseConfig(text, '/etc/isthmus/east.yaml');
+  assert.deepEqual(problems.map(formatProblem), [
+    '/etc/isthmus/east.yaml:4:24: watch[1].path: expected each file or folder once, got /etc/isthmus/a/west.yaml again (first at element 0)',
+  ]);
+  assert.deepEqual(
+    parseConfig(text.replace('/a/west.yaml/', '/b'), '/etc/isthmus/east.yaml').problems,
+    undefined,
+  );
+});
+
 test('our own underlay address cannot be a remote gateway', () => {
   const text = `${EAST}underlay: {address: 172.31.0.1}\nclusters:\n${cluster('west', '{address: 172.31.0.1}')}`;
   assert.match(
