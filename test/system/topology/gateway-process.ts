@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
-import type { Status } from '../../../src/admin/view.ts';
+import type { RouteRow, Status } from '../../../src/admin/view.ts';
 import type { Daemon } from './daemon.ts';
 import { type Machine, poll, run, type Topology } from './topology.ts';
 import type { ClusterMachines, GatewayMachine, TwoClusters } from './two-clusters.ts';
@@ -26,6 +26,8 @@ export interface ConfigurationChange {
   readonly clusters?: readonly ClusterEntry[];
   readonly watch?: readonly object[];
   readonly security?: object;
+  readonly routes?: object;
+  readonly host?: object;
   readonly state?: object;
   readonly log?: object;
 }
@@ -110,6 +112,16 @@ export class GatewayProcess {
 
   async status(): Promise<Status> {
     return (await this.api('/api/v1/status')) as Status;
+  }
+
+  /** The CIDRs of its routes. */
+  async routes(): Promise<string[]> {
+    return ((await this.api('/api/v1/routes')) as RouteRow[]).map((route) => route.cidr);
+  }
+
+  async readiness(): Promise<{ ready: boolean; reasons: string[]; httpStatus: number }> {
+    const { status, text } = await this.#get('/readyz');
+    return { ...(JSON.parse(text) as { ready: boolean; reasons: string[] }), httpStatus: status };
   }
 
   async api(path: string): Promise<unknown> {

@@ -1,4 +1,4 @@
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import { isInsideSandbox } from './sandbox.ts';
 import type { Topology } from './topology.ts';
 
@@ -9,7 +9,7 @@ interface Scene {
 const skip = isInsideSandbox() ? false : 'needs the sandbox that npm test -- system makes';
 
 /** A test whose machines exist only inside the sandbox; run outside of it, it says how to run it. */
-export function systemTest(name: string, body: () => Promise<void>, lacks?: string): void {
+export function systemTest(name: string, body: (t: TestContext) => Promise<void>, lacks?: string): void {
   test(name, { skip: skip === false ? (lacks ?? false) : skip }, body);
 }
 
