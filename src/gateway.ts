@@ -371,7 +371,7 @@ export class Gateway {
       const { changed, restartNeeded, effective } = planReload(state.config, next);
       await this.#applyConfig(state.config, effective);
       state.config = effective;
-      state.loadedWallMs = atWallMs;
+      if (changed.length > 0) state.loadedWallMs = atWallMs;
       state.lastReload = { atWallMs, ok: true, error: null };
       const later = `these changes take effect only after a restart: ${restartNeeded.join(', ')}`;
       this.#noteFailure('restart', restartNeeded.length === 0 ? undefined : later);

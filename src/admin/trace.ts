@@ -58,11 +58,11 @@ export function traceFlow(input: TraceInput): Trace {
     };
   }
   if (group === NO_GROUP || route === undefined) {
-    const also = refused.length > 0 ? `; ${refused.length} refused claim(s) would hold it` : '';
+    const also = refused.length === 0 ? '' : ` (${refused.length} refused ${claims(refused.length)} hold it)`;
     return {
       ...blank,
       verdict: 'unreachable',
-      reason: `no remote cluster has a prefix for it${also}: answered with ICMP net unreachable`,
+      reason: `no remote cluster has a prefix for it${also}, so no kernel route of ours leads it to the tunnel, and the host's other routes decide; were it led there all the same, it would be answered with ICMP net unreachable`,
       candidates: candidateRows(input.candidates, undefined),
     };
   }
@@ -81,6 +81,10 @@ export function traceFlow(input: TraceInput): Trace {
     innerMtuBytes: mtu === null ? null : mtu - ENCAPSULATION_BYTES,
     candidates: candidateRows(input.candidates, route),
   };
+}
+
+function claims(count: number): string {
+  return count === 1 ? 'claim would' : 'claims would';
 }
 
 function localCidr(input: TraceInput): Cidr | undefined {

@@ -15,7 +15,7 @@ export function parseAddress(text: string): Address {
   try {
     return Number(IPv4.fromDecimalDottedString(text).getValue());
   } catch (cause) {
-    throw new GatewayError('ISTHMUS_ERR_ADDRESS', `"${text}" is not an IPv4 address: ${messageOf(cause)}`, {
+    throw new GatewayError('ISTHMUS_ERR_ADDRESS', `"${text}" is not an IPv4 address such as 10.1.2.3`, {
       cause,
     });
   }

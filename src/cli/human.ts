@@ -53,7 +53,7 @@ export function percent(share: number): string {
   return `${(share * 100).toFixed(1)}%`;
 }
 
-/** `1 route`, `2 routes`. */
-export function plural(number: number | string, thing: string): string {
-  return `${number} ${thing}${String(number) === '1' ? '' : 's'}`;
+/** `1 route`, `2 routes`; the number may already be text for people. */
+export function plural(number: number | string, thing: string, things = `${thing}s`): string {
+  return `${number} ${String(number) === '1' ? thing : things}`;
 }

@@ -8,7 +8,9 @@ import type { Terminal } from './terminal.ts';
 export function peersCommand(terminal: Terminal): Command {
   return new Command('peers')
     .summary('list the gateways that packets are exchanged with')
-    .description('Lists the gateways that packets are exchanged with: state, path MTU, traffic and drops.')
+    .description(
+      'Lists the gateways that packets are exchanged with: whether flows are sent to them, path MTU, traffic and drops. A gateway is in use as long as a cluster names it; whether it answers is not probed.',
+    )
     .addOption(adminOption())
     .addOption(jsonOption())
     .action(async (options: AdminOptions) => {
@@ -19,7 +21,7 @@ export function peersCommand(terminal: Terminal): Command {
 }
 
 export function formatPeers(terminal: Terminal, rows: readonly PeerRow[]): string {
-  if (rows.length === 0 && terminal.isTty) return 'no peers\n';
+  if (rows.length === 0 && terminal.isTty) return 'no gateway is known\n';
   const number = (title: string, cell: (row: PeerRow) => string): Column<PeerRow> => ({
     title,
     cell,
@@ -29,8 +31,8 @@ export function formatPeers(terminal: Terminal, rows: readonly PeerRow[]): strin
     { title: 'PEER', cell: ({ address }) => address },
     { title: 'CLUSTERS', cell: ({ clusters }) => clusters.join(',') },
     {
-      title: 'STATE',
-      cell: ({ alive }) => (alive ? 'up' : 'down'),
+      title: 'IN-USE',
+      cell: ({ alive }) => (alive ? 'yes' : 'no'),
       style: ({ alive }) => (alive ? 'green' : 'red'),
     },
     number('PATH-MTU', ({ pathMtuBytes }) => String(pathMtuBytes)),

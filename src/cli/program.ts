@@ -7,6 +7,7 @@ import { reloadCommand } from './reload.ts';
 import { routesCommand } from './routes.ts';
 import { runCommand } from './run.ts';
 import { statusCommand } from './status.ts';
+import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 import { traceCommand } from './trace.ts';
 import { versionCommand } from './version.ts';
@@ -19,7 +20,7 @@ export function buildProgram(terminal: Terminal): Command {
     .description('IPIP encapsulation gateway that joins clusters whose routers cannot be changed.')
     .version(readVersion(), '-V, --version', 'print the version')
     .addHelpText('after', EPILOGUE)
-    .helpCommand('help [command]', 'show help for a command');
+    .helpCommand(false);
   const commands = [
     runCommand(),
     configCommand(terminal),
@@ -29,10 +30,32 @@ export function buildProgram(terminal: Terminal): Command {
     traceCommand(terminal),
     reloadCommand(terminal),
     versionCommand(terminal),
+    helpCommand(program),
   ];
   for (const command of commands) program.addCommand(command);
   prepare(program, terminal);
   return program;
+}
+
+/** Commander's own knows one level only. */
+function helpCommand(program: Command): Command {
+  return new Command('help')
+    .summary('show help for a command')
+    .description('Shows help for a command.')
+    .argument('[command...]', 'such as status, or config check')
+    .action((path: string[]) => {
+      let command = program;
+      for (const name of path) {
+        const next = command.commands.find((child) => child.name() === name);
+        if (next === undefined)
+          throw new GatewayError(
+            'ISTHMUS_ERR_USAGE',
+            `there is no command "${path.join(' ')}"; see isthmus help`,
+          );
+        command = next;
+      }
+      command.outputHelp();
+    });
 }
 
 /** What commander does not hand down to commands that were built on their own. */
@@ -57,16 +80,16 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     await buildProgram(terminal).parseAsync(args, { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    return reportFailure(error, terminal);
+    return reportFailure(error, args, terminal);
   }
 }
 
 /** One line on stderr for each thing that is wrong; the exit code that belongs to it. */
-function reportFailure(error: unknown, terminal: Terminal): number {
+function reportFailure(error: unknown, args: readonly string[], terminal: Terminal): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     // Without a command commander has shown the help already, which is answer enough.
-    if (error.code !== 'commander.help') terminal.error(`isthmus: ${usageMessage(error)}\n`);
+    if (error.code !== 'commander.help') terminal.error(`isthmus: ${usageMessage(error, args)}\n`);
     return ERROR_CODES.ISTHMUS_ERR_USAGE.exit;
   }
   if (error instanceof GatewayError) {
@@ -82,9 +105,16 @@ function reportFailure(error: unknown, terminal: Terminal): number {
 }
 
 /** Commander's text on one line: "error: unknown option '--jsn'\n(Did you mean --json?)". */
-function usageMessage(error: CommanderError): string {
-  return error.message
+function usageMessage(error: CommanderError, args: readonly string[]): string {
+  return withHint(error.message, args)
     .replace(/^error: /, '')
     .replace(/\s*\n\s*/g, ' ')
     .trim();
+}
+
+/** `run FILE` is what comes to mind first. */
+function withHint(message: string, args: readonly string[]): string {
+  return /^error: too many arguments for '(?:run|check|print)'/.test(message)
+    ? `${message} Name the file with -c: -c ${printable(args.at(-1) ?? 'FILE')}.`
+    : message;
 }

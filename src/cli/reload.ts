@@ -1,6 +1,7 @@
 import { Command } from 'commander';
-import type { ReloadResult } from '../admin/view.ts';
+import type { ReloadResult, Status } from '../admin/view.ts';
 import { ERROR_CODES } from '../base/errors.ts';
+import { plural } from './human.ts';
 import { type AdminOptions, adminOption, clientOf, jsonOption, printJson } from './options.ts';
 import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
@@ -14,10 +15,13 @@ export function reloadCommand(terminal: Terminal): Command {
     .addOption(adminOption())
     .addOption(jsonOption())
     .action(async (options: AdminOptions) => {
-      const result = await clientOf(options).reload();
+      const client = clientOf(options);
+      const result = await client.reload();
       if (options.json === true) printJson(terminal, result);
-      else if (result.ok) terminal.out(formatReload(result));
-      else {
+      else if (result.ok) {
+        const status = await client.get<Status>('/api/v1/status');
+        terminal.out(formatReload(terminal, result, status));
+      } else {
         const lines = (result.error ?? 'the gateway gave no reason').split('\n');
         terminal.error(lines.map((line) => `isthmus: ${printable(line)}\n`).join(''));
         terminal.error('isthmus: not reloaded; the old configuration stays in force\n');
@@ -26,13 +30,30 @@ export function reloadCommand(terminal: Terminal): Command {
     });
 }
 
-export function formatReload({ changed, restartNeeded }: ReloadResult): string {
+export function formatReload(
+  terminal: Terminal,
+  { changed, restartNeeded }: ReloadResult,
+  { configuration, counts }: Status,
+): string {
   const now = changed.filter((field) => !restartNeeded.includes(field));
-  const lines = [
+  const since = terminal.isTty ? timeOfDay(configuration.loadedAt) : configuration.loadedAt;
+  const lines =
     changed.length === 0
-      ? 'reloaded: nothing changed'
-      : `reloaded: ${now.length === 0 ? 'nothing changed yet' : now.join(', ')}`,
-  ];
+      ? // The gateway watches the file too, and has mostly been quicker than whoever types this.
+        [`in force since ${since} (nothing changed by this reload)`]
+      : [`reloaded: ${now.length === 0 ? 'nothing changed yet' : now.join(', ')}`, `in force since ${since}`];
   if (restartNeeded.length > 0) lines.push(`takes effect after a restart: ${restartNeeded.join(', ')}`);
+  if (counts.refused > 0) {
+    const verb = counts.refused === 1 ? 'is' : 'are';
+    lines.push(`${plural(counts.refused, 'claim')} ${verb} refused, see isthmus routes --refused`);
+  }
   return `${lines.join('\n')}\n`;
+}
+
+/** Local time, with the date where it is another day. */
+function timeOfDay(time: string): string {
+  const at = new Date(time);
+  const isToday = at.toDateString() === new Date().toDateString();
+  const clock = at.toTimeString().slice(0, 8);
+  return isToday ? clock : `${time.slice(0, 10)} ${clock}`;
 }

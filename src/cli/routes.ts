@@ -57,9 +57,9 @@ export function formatRoutes(terminal: Terminal, rows: readonly RouteRow[], nowM
   return formatTable(terminal, columns, rows);
 }
 
-/** `172.31.0.2`, with `*3` for a weight other than 1 and `(down)` when no flows go there. */
+/** `172.31.0.2`, with `*3` for a weight other than 1 and `(unused)` when no flows go there. */
 function gatewayText({ address, weight, alive }: RouteRow['gateways'][number]): string {
-  return `${address}${weight === 1 ? '' : `*${weight}`}${alive ? '' : '(down)'}`;
+  return `${address}${weight === 1 ? '' : `*${weight}`}${alive ? '' : '(unused)'}`;
 }
 
 const REFUSED_COLUMNS: readonly Column<RefusedRow>[] = [
@@ -72,6 +72,6 @@ const REFUSED_COLUMNS: readonly Column<RefusedRow>[] = [
 ];
 
 export function formatRefused(terminal: Terminal, rows: readonly RefusedRow[]): string {
-  if (rows.length === 0 && terminal.isTty) return 'no refused claims\n';
+  if (rows.length === 0 && terminal.isTty) return 'no claim is refused\n';
   return formatTable(terminal, REFUSED_COLUMNS, rows);
 }

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { ClusterRow, SourceRow, Status } from '../admin/view.ts';
-import { ago, bytes, count, duration } from './human.ts';
+import { ago, bytes, count, duration, plural } from './human.ts';
 import { type AdminOptions, adminOption, clientOf, jsonOption, printJson } from './options.ts';
 import { type Column, formatPairs, formatTable, printable } from './table.ts';
 import { type Style, styled, type Terminal } from './terminal.ts';
@@ -42,6 +42,7 @@ export function formatStatus(terminal: Terminal, status: Status, nowMs: number):
         ({ cidr, cluster, claimedBy, detail }) =>
           `${cidr} of ${cluster}, also claimed by ${claimedBy}: ${detail}`,
       ),
+      status.counts.conflicts,
     ),
     list(
       terminal,
@@ -50,6 +51,7 @@ export function formatStatus(terminal: Terminal, status: Status, nowMs: number):
         ({ cidr, cluster, within, withinCluster }) =>
           `${cidr} of ${cluster} lies in ${within} of ${withinCluster}`,
       ),
+      status.counts.shadows,
     ),
   ];
   return sections.filter((section) => section !== '').join('\n');
@@ -58,7 +60,7 @@ export function formatStatus(terminal: Terminal, status: Status, nowMs: number):
 function overview(terminal: Terminal, status: Status, nowMs: number): string {
   const { underlay, tunnel, configuration, counts, fib } = status;
   const state = styled(terminal, STATE_STYLES[status.state], status.state);
-  const restarts = tunnel.workerRestarts === 0 ? '' : `, restarted ${tunnel.workerRestarts} times`;
+  const restarts = tunnel.workerRestarts === 0 ? '' : `, restarted ${plural(tunnel.workerRestarts, 'time')}`;
   const heading = `${styled(terminal, 'bold', printable(status.cluster))}: ${state}, isthmus ${status.version}, up ${duration(terminal, status.uptimeSeconds)}${terminal.isTty ? '' : ' s'}\n`;
   return `${heading}${formatPairs(terminal, [
     [
@@ -67,17 +69,17 @@ function overview(terminal: Terminal, status: Status, nowMs: number): string {
     ],
     [
       'tunnel',
-      `${tunnel.device}, ${tunnel.address === null ? 'no address' : tunnel.address}, MTU ${tunnel.mtuBytes}, ${tunnel.engine} engine, ${tunnel.workers} workers${restarts}`,
+      `${tunnel.device}, ${tunnel.address === null ? 'no address' : tunnel.address}, MTU ${tunnel.mtuBytes}, ${tunnel.engine} engine, ${plural(tunnel.workers, 'worker')}${restarts}`,
     ],
     ['local', status.local.join(', ')],
     ['configuration', configurationText(terminal, configuration, nowMs)],
     [
       'table',
-      `${count(terminal, counts.routes)} routes, ${count(terminal, counts.peers)} peers, ${counts.refused} refused, ${counts.conflicts} conflicts, ${counts.shadows} shadows`,
+      `${plural(count(terminal, counts.routes), 'route')}, ${plural(count(terminal, counts.peers), 'peer')}, ${counts.refused} refused, ${plural(counts.conflicts, 'conflict')}, ${plural(counts.shadows, 'shadow')}`,
     ],
     [
       'fib',
-      `${count(terminal, fib.prefixes)} prefixes in ${bytes(terminal, fib.bytesUsed)} of ${bytes(terminal, fib.bytesCapacity)}${terminal.isTty ? '' : ' bytes'}, epoch ${fib.epoch}, last publication ${fib.lastPublishMs.toFixed(2)} ms`,
+      `${plural(count(terminal, fib.prefixes), 'prefix', 'prefixes')} in ${bytes(terminal, fib.bytesUsed)} of ${bytes(terminal, fib.bytesCapacity)}${terminal.isTty ? '' : ' bytes'}, epoch ${fib.epoch}, last publication ${fib.lastPublishMs.toFixed(2)} ms`,
     ],
   ])}`;
 }
@@ -92,9 +94,11 @@ function configurationText(
   return `${loaded}; reload failed ${ago(terminal, lastReload.at, nowMs)}: ${lastReload.error ?? 'no reason given'}`;
 }
 
-function list(terminal: Terminal, title: string, lines: readonly string[]): string {
+/** `all` is how many there are where the gateway sends only the first. */
+function list(terminal: Terminal, title: string, lines: readonly string[], all = lines.length): string {
   if (lines.length === 0) return '';
-  return `${styled(terminal, 'bold', title)}\n${lines.map((line) => `  ${printable(line)}\n`).join('')}`;
+  const more = all > lines.length ? `  and ${all - lines.length} more\n` : '';
+  return `${styled(terminal, 'bold', title)}\n${lines.map((line) => `  ${printable(line)}\n`).join('')}${more}`;
 }
 
 function table<Row>(terminal: Terminal, columns: readonly Column<Row>[], rows: readonly Row[]): string {
@@ -106,7 +110,7 @@ const CLUSTER_COLUMNS: readonly Column<ClusterRow>[] = [
   { title: 'ROUTES', cell: ({ routes }) => String(routes), align: 'right' },
   { title: 'GATEWAYS', cell: ({ gateways }) => String(gateways), align: 'right' },
   {
-    title: 'ALIVE',
+    title: 'IN-USE',
     cell: ({ gatewaysAlive }) => String(gatewaysAlive),
     align: 'right',
     style: ({ gateways, gatewaysAlive }) => (gatewaysAlive < gateways ? 'red' : undefined),

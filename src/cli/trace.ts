@@ -19,7 +19,7 @@ export function traceCommand(terminal: Terminal): Command {
   return new Command('trace')
     .summary('tell what becomes of a packet to an address')
     .description(
-      'Tells what becomes of a packet to an address: which prefix, cluster and gateway, the path MTU, and why not where not. With --source, the gateway of exactly that flow.',
+      'Tells what becomes of a packet to an address: which prefix, cluster and gateway, the path MTU, and why not where not. With --source, the gateway of exactly that flow. Exit code 1 when the tunnel carries it nowhere.',
     )
     .argument('<address>', 'inner destination', ipv4)
     .addOption(new Option('--source <address>', 'inner source').argParser(ipv4))
@@ -41,6 +41,7 @@ export function traceCommand(terminal: Terminal): Command {
       const trace = await clientOf(options).get<Trace>('/api/v1/trace', query);
       if (options.json === true) printJson(terminal, trace);
       else terminal.out(formatTrace(terminal, trace));
+      if (trace.verdict === 'unreachable') process.exitCode = 1;
     });
 }
 
@@ -77,8 +78,8 @@ export function formatTrace(terminal: Terminal, trace: Trace): string {
           { title: 'GATEWAY', cell: ({ address }) => address },
           { title: 'WEIGHT', cell: ({ weight }) => String(weight), align: 'right' },
           {
-            title: 'STATE',
-            cell: ({ alive }) => (alive ? 'up' : 'down'),
+            title: 'IN-USE',
+            cell: ({ alive }) => (alive ? 'yes' : 'no'),
             style: ({ alive }) => (alive ? 'green' : 'red'),
           },
           { title: 'PATH-MTU', cell: ({ pathMtuBytes }) => String(pathMtuBytes), align: 'right' },

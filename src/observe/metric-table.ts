@@ -23,7 +23,7 @@ const ROUTES: readonly MetricDefinition[] = [
   ),
   gaugeOf(
     'isthmus_gateways_alive',
-    'Gateways of a remote cluster that flows are sent to.',
+    'Gateways of a remote cluster that flows are sent to: all that are configured, whether or not they answer.',
     ['cluster'],
     (source) => source.clusters(),
     (cluster) => [cluster.gatewaysAlive, cluster.name],

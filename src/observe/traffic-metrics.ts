@@ -147,7 +147,7 @@ export const PEERS: readonly MetricDefinition[] = [
   ),
   gaugeOf(
     'isthmus_peer_alive',
-    '1 when flows are sent to the peer, else 0.',
+    '1 when flows are sent to the peer, else 0; whether it answers is not probed.',
     ['peer', 'cluster'],
     (source) => source.peers(),
     (peer) => [Number(peer.alive), peer.address, peer.clusters.join(',')],

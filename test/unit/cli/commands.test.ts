@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type AdminServer, startAdminServer } from '../../../src/admin/server.ts';
-import type { ReloadResult, TraceQuery } from '../../../src/admin/view.ts';
+import type { ReloadResult, Trace, TraceQuery } from '../../../src/admin/view.ts';
 import { silentLogger } from '../../../src/base/log.ts';
 import { runCommandLine } from '../../../src/cli/program.ts';
 import { fakeContext, PEERS, REFUSED, ROUTES, STATUS, TRACE } from '../admin/fake-view.ts';
@@ -15,6 +15,7 @@ import { isthmus } from './isthmus.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'isthmus-cli-'));
 let server: AdminServer;
+let verdict: Trace['verdict'] = 'remote';
 let traced: TraceQuery | undefined;
 let reloaded: ReloadResult = {
   ok: true,
@@ -26,7 +27,7 @@ let reloaded: ReloadResult = {
 before(async () => {
   const trace = (query: TraceQuery) => {
     traced = query;
-    return TRACE;
+    return { ...TRACE, verdict };
   };
   server = await startAdminServer({
     ...fakeContext({ trace, reload: async () => reloaded }),
@@ -65,7 +66,7 @@ for (const [args, first] of [
   [['status'], /^east: degraded, isthmus 1\.2\.3, up 100000 s\n/],
   [['routes'], /^CIDR {9}CLUSTER {2}GATEWAYS /],
   [['routes', '--refused'], /^CIDR {9}CLUSTER {2}SOURCE /],
-  [['peers'], /^PEER {8}CLUSTERS {2}STATE /],
+  [['peers'], /^PEER {8}CLUSTERS {2}IN-USE /],
   [['trace', '10.2.3.4'], /^10\.2\.3\.4: remote\n/],
 ] as const) {
   test(`isthmus ${args.join(' ')} prints text for people, without colours when piped`, async () => {
@@ -104,8 +105,42 @@ test('the gateway can be named in the environment', async () => {
 });
 
 test('a reload tells what changed', async () => {
-  assert.equal(await ask('reload'), 'reloaded: log.level\ntakes effect after a restart: tunnel.device\n');
+  assert.equal(
+    await ask('reload'),
+    'reloaded: log.level\nin force since 2026-01-02T03:04:05.000Z\ntakes effect after a restart: tunnel.device\n1 claim is refused, see isthmus routes --refused\n',
+  );
   assert.deepEqual(JSON.parse(await ask('reload', '--json')), reloaded);
+});
+
+test('a reload that changes nothing tells since when the configuration is in force', async () => {
+  const before = reloaded;
+  reloaded = { ...before, changed: [], restartNeeded: [] };
+  const told = await ask('reload');
+  reloaded = before;
+  assert.equal(
+    told,
+    'in force since 2026-01-02T03:04:05.000Z (nothing changed by this reload)\n1 claim is refused, see isthmus routes --refused\n',
+  );
+});
+
+test('a trace that leads nowhere ends with 1', async () => {
+  verdict = 'unreachable';
+  const { code, stdout, stderr } = await isthmus(['trace', '10.2.3.4', '--admin', server.address]);
+  verdict = 'remote';
+  assert.deepEqual([code, stderr], [1, '']);
+  assert.match(stdout, /^10\.2\.3\.4: unreachable\n/);
+});
+
+test('help shows what a command of a command takes, and knows what there is none of', async () => {
+  const shown = await isthmus(['help', 'config', 'check']);
+  assert.deepEqual([shown.code, shown.stderr], [0, '']);
+  assert.match(shown.stdout, /^Usage: isthmus config check \[options\]\n/);
+  assert.match((await isthmus(['help'])).stdout, /^Usage: isthmus \[options\] \[command\]\n/);
+  assert.deepEqual(await isthmus(['help', 'config', 'chekc']), {
+    code: 2,
+    stdout: '',
+    stderr: 'isthmus: there is no command "config chekc"; see isthmus help\n',
+  });
 });
 
 test('a reload of a bad file shows its problems and ends with 2', async () => {
@@ -172,6 +207,14 @@ for (const [args, message] of [
   [
     ['status', '--admin', '9461'],
     '--admin: expected host:port such as 127.0.0.1:9461, or unix:/path, got "9461" (a port is missing)',
+  ],
+  [
+    ['run', 'east.yaml'],
+    "too many arguments for 'run'. Expected 0 arguments but got 1. Name the file with -c: -c east.yaml.",
+  ],
+  [
+    ['config', 'check', 'east.yaml'],
+    "too many arguments for 'check'. Expected 0 arguments but got 1. Name the file with -c: -c east.yaml.",
   ],
   [['run', '-c'], "option '-c, --config <file>' argument missing"],
 ] as const) {

@@ -30,7 +30,7 @@ Commands:
   trace [options] <address>  tell what becomes of a packet to an address
   reload [options]           make the running gateway read its configuration file again
   version [options]          print the version
-  help [command]             show help for a command
+  help [command...]          show help for a command
 
 Exit codes: 0 done, 1 failure, 2 wrong usage or configuration, 3 a privilege or kernel feature is missing.
 `,
@@ -43,7 +43,8 @@ test('the help of trace explains a flow', async () => {
     `Usage: isthmus trace [options] <address>
 
 Tells what becomes of a packet to an address: which prefix, cluster and gateway, the path MTU, and
-why not where not. With --source, the gateway of exactly that flow.
+why not where not. With --source, the gateway of exactly that flow. Exit code 1 when the tunnel
+carries it nowhere.
 
 Arguments:
   address                 inner destination

@@ -20,17 +20,17 @@ test('status in a pipe has plain numbers, and everything that is wrong', () => {
     text(
       'east: degraded, isthmus 1.2.3, up 100000 s',
       'underlay       172.31.0.1 on eth0, MTU 1500, socket batch',
-      'tunnel         isthmus0, no address, MTU 1480, userspace engine, 2 workers, restarted 1 times',
+      'tunnel         isthmus0, no address, MTU 1480, userspace engine, 2 workers, restarted 1 time',
       'local          10.1.0.0/16, 10.96.0.0/16',
       'configuration  /etc/isthmus/isthmus.yaml, loaded 2026-01-02T03:04:05.000Z; reload failed 2026-01-02T04:04:05.000Z: isthmus.yaml:3:1: bad',
-      'table          12 routes, 2 peers, 1 refused, 1 conflicts, 1 shadows',
+      'table          12 routes, 2 peers, 1 refused, 1 conflict, 1 shadow',
       'fib            12 prefixes in 266240 of 67108864 bytes, epoch 5, last publication 0.25 ms',
       '',
       'problems',
       '  source file:/etc/isthmus/west.yaml is stale: no such file',
       '',
-      'CLUSTER  ROUTES  GATEWAYS  ALIVE  STATE',
-      'west         12         2      1  stale',
+      'CLUSTER  ROUTES  GATEWAYS  IN-USE  STATE',
+      'west         12         2       1  stale',
       '',
       'SOURCE                       STATE  CLAIMS  REFUSED  HELD  UPDATED                   REASON',
       'file:/etc/isthmus/west.yaml  stale      12        1     7  2026-01-02T03:05:00.000Z  no such file',
@@ -95,9 +95,9 @@ test('routes name weights other than 1, gateways that are down, and shadows', ()
   assert.equal(
     formatRoutes(piped(), ROUTES, NOW),
     text(
-      'CIDR         CLUSTER  GATEWAYS                       STATE  SINCE                     SHADOWS      ORIGINS',
-      '10.2.0.0/16  west     172.31.0.2,172.31.0.3*3(down)  stale  2026-01-02T03:05:00.000Z  -            file:/etc/isthmus/west.yaml/west',
-      '10.2.3.0/24  north    172.31.0.9                     fresh  2026-01-02T03:04:06.000Z  10.2.0.0/16  static/north',
+      'CIDR         CLUSTER  GATEWAYS                         STATE  SINCE                     SHADOWS      ORIGINS',
+      '10.2.0.0/16  west     172.31.0.2,172.31.0.3*3(unused)  stale  2026-01-02T03:05:00.000Z  -            file:/etc/isthmus/west.yaml/west',
+      '10.2.3.0/24  north    172.31.0.9                       fresh  2026-01-02T03:04:06.000Z  10.2.0.0/16  static/north',
     ),
   );
   assert.match(formatRoutes(screen(), ROUTES, NOW), / 1h 59m ago /);
@@ -117,8 +117,8 @@ test('peers come with path MTU, traffic and drops', () => {
   assert.equal(
     formatPeers(piped(), PEERS),
     text(
-      'PEER        CLUSTERS  STATE  PATH-MTU  FROM  OUT-PACKETS   OUT-BYTES  OUT-DROPS  IN-PACKETS  IN-BYTES  IN-DROPS  LAST-ERROR',
-      '172.31.0.2  west      up         1400  icmp      1234567  5368709120          0          12       900         1',
+      'PEER        CLUSTERS  IN-USE  PATH-MTU  FROM  OUT-PACKETS   OUT-BYTES  OUT-DROPS  IN-PACKETS  IN-BYTES  IN-DROPS  LAST-ERROR',
+      '172.31.0.2  west      yes         1400  icmp      1234567  5368709120          0          12       900         1',
     ),
   );
   assert.match(formatPeers(screen(), PEERS), / 1\.2M {4}5\.0 GiB /);
@@ -126,8 +126,8 @@ test('peers come with path MTU, traffic and drops', () => {
 
 test('empty lists say so on a screen and are a header in a pipe', () => {
   assert.equal(formatRoutes(screen(), [], NOW), 'no routes\n');
-  assert.equal(formatRefused(screen(), []), 'no refused claims\n');
-  assert.equal(formatPeers(screen(), []), 'no peers\n');
+  assert.equal(formatRefused(screen(), []), 'no claim is refused\n');
+  assert.equal(formatPeers(screen(), []), 'no gateway is known\n');
   assert.match(formatRoutes(piped(), [], NOW), /^CIDR {2}CLUSTER .*\n$/);
   assert.match(formatRefused(piped(), []), /^CIDR .*\n$/);
   assert.match(formatPeers(piped(), []), /^PEER .*\n$/);
@@ -145,9 +145,9 @@ test('a trace names prefix, cluster, gateways with their shares, and what else w
       'gateway    depends on the flow; name one with --source, --protocol and the ports',
       'inner MTU  1380',
       '',
-      'GATEWAY     WEIGHT  STATE  PATH-MTU  SHARE',
-      '172.31.0.2       1  up         1400  25.0%',
-      '172.31.0.3       3  up         1500  75.0%',
+      'GATEWAY     WEIGHT  IN-USE  PATH-MTU  SHARE',
+      '172.31.0.2       1  yes         1400  25.0%',
+      '172.31.0.3       3  yes         1500  75.0%',
       '',
       'CANDIDATE    CLUSTER  USED  WHY',
       '10.2.0.0/16  west     yes   longest prefix',
@@ -177,11 +177,16 @@ test('a trace that leads nowhere says why and nothing else', () => {
 
 test('a reload tells what changed and what waits for a restart', () => {
   const result = (changed: string[], restartNeeded: string[]) =>
-    formatReload({ ok: true, changed, restartNeeded, error: null });
-  assert.equal(result([], []), 'reloaded: nothing changed\n');
-  assert.equal(result(['log.level', 'clusters'], []), 'reloaded: log.level, clusters\n');
+    formatReload(piped(), { ok: true, changed, restartNeeded, error: null }, status);
+  const { loadedAt } = STATUS.configuration;
+  const status = { ...STATUS, counts: { ...STATUS.counts, refused: 0 } };
+  assert.equal(result([], []), `in force since ${loadedAt} (nothing changed by this reload)\n`);
+  assert.equal(
+    result(['log.level', 'clusters'], []),
+    `reloaded: log.level, clusters\nin force since ${loadedAt}\n`,
+  );
   assert.equal(
     result(['tunnel.device'], ['tunnel.device']),
-    'reloaded: nothing changed yet\ntakes effect after a restart: tunnel.device\n',
+    `reloaded: nothing changed yet\nin force since ${loadedAt}\ntakes effect after a restart: tunnel.device\n`,
   );
 });
