@@ -5,6 +5,7 @@ import type {
   MicroFigure,
   MicroSection,
   PathFigures,
+  RestartSection,
   Results,
   Run,
   ThroughputSection,
@@ -15,6 +16,7 @@ const MEMORY_MIB_MAX: Readonly<Record<number, number>> = { 0: 120, 100000: 250 }
 const READY_SECONDS_MAX: Readonly<Record<number, number>> = { 10000: 3 };
 const KERNEL_ROUTES_MS_MAX = 1000;
 const EDIT_MS_MAX = 200;
+const RESTART_MS_MAX = 1000;
 
 /** The sections that were measured, as Markdown. */
 export function reportOf(results: Results): string {
@@ -26,6 +28,7 @@ export function reportOf(results: Results): string {
     results.collections && collectionsPart(results.collections),
     results.memory && memoryPart(results.memory),
     results.control && controlPart(results.control),
+    results.restart && restartPart(results.restart),
     results.micro && microPart(results.micro),
   ];
   return parts.filter(Boolean).join('\n\n');
@@ -182,6 +185,26 @@ function controlPart(section: ControlSection): string {
   ].join('\n\n');
 }
 
+function restartPart({ run, forwardsMs, probeMs }: RestartSection): string {
+  return [
+    '## Restart after SIGKILL',
+    runLine(run),
+    `From the start of the process to the first echo reply through it; device and routes are adopted; probes every ${probeMs} ms.`,
+    table(
+      ['what', 'ms, median', 'worst', 'n', 'target'],
+      [
+        [
+          'forwards again',
+          spread(summary(forwardsMs)),
+          number(summary(forwardsMs).max),
+          String(forwardsMs.length),
+          limit(RESTART_MS_MAX),
+        ],
+      ],
+    ),
+  ].join('\n\n');
+}
+
 function microPart(section: MicroSection): string {
   const suites = new Map<string, MicroFigure[]>();
   for (const figure of section.figures) {
@@ -228,6 +251,8 @@ function missed(results: Results): string {
     check('slowest route added in the watched file', summary(addedMs).max, EDIT_MS_MAX, 'ms');
     check('slowest route withdrawn in the watched file', summary(withdrawnMs).max, EDIT_MS_MAX, 'ms');
   }
+  if (results.restart !== undefined)
+    check('slowest restart after SIGKILL', summary(results.restart.forwardsMs).max, RESTART_MS_MAX, 'ms');
   for (const row of results.collections?.rows ?? []) {
     check(`collections in the workers of ${row.path}, ${row.gateway}`, row.trafficWorkers, 0, '');
   }

@@ -110,12 +110,20 @@ export interface ControlSection {
   readonly probeMs: number;
 }
 
+export interface RestartSection {
+  readonly run: Run;
+  /** From the start of a gateway whose predecessor was killed with SIGKILL to the first echo reply. */
+  readonly forwardsMs: readonly number[];
+  readonly probeMs: number;
+}
+
 export interface Results {
   micro?: MicroSection;
   throughput?: ThroughputSection;
   collections?: CollectionsSection;
   memory?: MemorySection;
   control?: ControlSection;
+  restart?: RestartSection;
 }
 
 export const PACKAGE_FOLDER = packageFolder(dirname(fileURLToPath(import.meta.url)));

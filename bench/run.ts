@@ -2,16 +2,24 @@ import { parseArgs } from 'node:util';
 import { messageOf } from '../src/base/errors.ts';
 import { publish } from './publish.ts';
 import { reportOf } from './report.ts';
-import { type ControlSection, describeRun, type MemorySection, type Results } from './results.ts';
+import {
+  type ControlSection,
+  describeRun,
+  type MemorySection,
+  type RestartSection,
+  type Results,
+} from './results.ts';
 import { inSandbox, say } from './sandboxed.ts';
 import { runSuites } from './suites.ts';
 
 /**
  * `npm run bench [-- --write] [NAME …]`: the micro benchmarks, memory and start-up, and the control plane's speed. A NAME is `memory`,
- * `control` or a suite (`packet`, `fib`, …); `--write` puts the results into bench/RESULTS.md; of the suites only when all
+ * `control`, `restart` or a suite (`packet`, `fib`, …); `--write` puts the results into bench/RESULTS.md; of the suites only when all
  * were run.
  */
 const INSIDE = new URL('./inside.js', import.meta.url);
+/** A worst case of fewer says little. */
+const RESTARTS_MIN = 5;
 const ROUTES = [0, 10_000, 100_000];
 
 const { values, positionals } = parseArgs({
@@ -29,7 +37,7 @@ const run = describeRun(
 );
 
 const results: Results = {};
-const suites = positionals.filter((name) => name !== 'memory' && name !== 'control');
+const suites = positionals.filter((name) => !['memory', 'control', 'restart'].includes(name));
 if (positionals.length === 0 || suites.length > 0) {
   results.micro = { run, figures: await runSuites(suites) };
 }
@@ -43,6 +51,13 @@ try {
     results.control = {
       run,
       ...(await inSandbox<Omit<ControlSection, 'run'>>(INSIDE, ['control', options])),
+    };
+  }
+  if (wants('restart')) {
+    const options = JSON.stringify({ repeats: Math.max(repeats, RESTARTS_MIN) });
+    results.restart = {
+      run,
+      ...(await inSandbox<Omit<RestartSection, 'run'>>(INSIDE, ['restart', options])),
     };
   }
 } catch (error) {
