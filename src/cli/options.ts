@@ -4,7 +4,7 @@ import type { Terminal } from './terminal.ts';
 
 /** Options that several commands share. */
 
-export const DEFAULT_CONFIG_FILE = '/etc/isthmus/isthmus.yaml';
+const DEFAULT_CONFIG_FILE = '/etc/isthmus/isthmus.yaml';
 
 export interface ConfigOptions {
   readonly config: string;

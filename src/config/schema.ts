@@ -1,4 +1,11 @@
 import { z } from 'zod';
+import {
+  CLUSTERS_MAX,
+  DECAPSULATE_FROM_MAX,
+  GATEWAY_WEIGHT_MAX,
+  GATEWAYS_MAX,
+  LOCAL_CIDRS_MAX,
+} from '../base/limits.ts';
 import { acrossSections, eachGatewayOnce, eachNameOnce } from './cross-checks.ts';
 import {
   absolutePathOr,
@@ -20,17 +27,8 @@ import { duration, durationOrNever, size } from './units.ts';
 
 /** The FIB holds this many prefixes; a list beyond it could not be used. */
 export const CIDRS_MAX = 1_000_000;
-/** Our own CIDRs; the FIB keeps them apart from the routes. */
-export const LOCAL_CIDRS_MAX = 4096;
-/** The peer records of the FIB have a bitmap of 512 clusters. */
-export const CLUSTERS_MAX = 512;
-/** As many as one group of the FIB has. */
-export const GATEWAYS_MAX = 256;
-export const GATEWAY_WEIGHT_MAX = 1000;
 const WATCHES_MAX = 64;
-/** The packet path compares an unknown outer source with each of them. */
-export const DECAPSULATE_FROM_MAX = 64;
-export const WORKERS_MAX = 32;
+const WORKERS_MAX = 32;
 /** RFC 791: every host must accept datagrams of 576 bytes, so a smaller tunnel breaks what relies on it. */
 const TUNNEL_MTU_MIN = 576;
 /** A total length of 16 bits, less the outer header. */
@@ -44,7 +42,7 @@ const gatewaySchema = section({
 });
 
 /** A remote cluster, as in `clusters` of the configuration and in watched files. */
-export const clusterSchema = section({
+const clusterSchema = section({
   name: label().describe('name of the remote cluster'),
   cidrs: list(cidr(), 'CIDRs', 1, CIDRS_MAX).describe('its pod and service addresses'),
   gateways: across(list(gatewaySchema, 'gateways', 1, GATEWAYS_MAX), eachGatewayOnce).describe(

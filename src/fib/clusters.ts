@@ -1,6 +1,7 @@
+import { CLUSTERS_MAX } from '../base/limits.ts';
 import type { Reclaimer } from './arena.ts';
 import { capacityError } from './capacity.ts';
-import { CLUSTERS_MAX, TRANSIT } from './layout.ts';
+import { TRANSIT } from './layout.ts';
 import type { Retired } from './retired.ts';
 
 /** Cluster names and their indexes in the image, counted by the groups that use them. */

@@ -6,7 +6,7 @@ export interface FibGateway {
   readonly weight: number;
 }
 
-/** What is to be forwarded: a CIDR of a remote cluster and the gateways that reach it (1 to GROUP_GATEWAYS_MAX, each address once). */
+/** What is to be forwarded: a CIDR of a remote cluster and the gateways that reach it (1 to GATEWAYS_MAX, each address once). */
 export interface FibEntry {
   readonly cidr: Cidr;
   readonly cluster: string;
@@ -28,7 +28,7 @@ export interface FibSettings {
   readonly fragment: 'inner' | 'outer';
   readonly clampMss: boolean;
   readonly innerSource: 'strict' | 'loose' | 'off';
-  /** Outer sources that are accepted besides the gateways; at most ALLOWED_MAX. */
+  /** Outer sources that are accepted besides the gateways; at most DECAPSULATE_FROM_MAX. */
   readonly allowedSources: readonly Cidr[];
   /** Names of the clusters that packets from the tunnel may go on to. */
   readonly transit: readonly string[];

@@ -1,5 +1,6 @@
 import { type Address, type Cidr, cidrKey, cidrOfKey, prefixMask } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
+import { DECAPSULATE_FROM_MAX, LOCAL_CIDRS_MAX } from '../base/limits.ts';
 import { Arena } from './arena.ts';
 import { capacityError } from './capacity.ts';
 import { type Assignment, orderChanges } from './changes.ts';
@@ -7,7 +8,6 @@ import { Clusters } from './clusters.ts';
 import type { FibEntry, FibSettings, FibStats, GatewayShare, PeerInfo } from './entry.ts';
 import { Groups } from './groups.ts';
 import {
-  ALLOWED_MAX,
   ARENA,
   ARENA_BYTES_DEFAULT,
   ARENA_BYTES_MAX,
@@ -19,7 +19,6 @@ import {
   IMAGE_MAGIC,
   IMAGE_VERSION,
   LOCAL_GROUP,
-  LOCAL_MAX,
   NO_GROUP,
   PEER,
   PEER_HASH_WORDS,
@@ -41,7 +40,7 @@ import { Peers } from './peers.ts';
 import { Retired } from './retired.ts';
 import { type Staged, Trie } from './trie.ts';
 
-export type { FibEntry, FibGateway, FibSettings, FibStats, GatewayShare, PeerInfo } from './entry.ts';
+export type { FibEntry, FibSettings, FibStats, GatewayShare, PeerInfo } from './entry.ts';
 
 export interface FibOptions {
   /** Room for nodes and bucket blocks, ARENA_BYTES_MIN to ARENA_BYTES_MAX. Untouched pages cost nothing. */
@@ -108,7 +107,8 @@ export class Fib {
   /** The CIDRs that are ours, instead of those given before. Of equal CIDRs local wins over remote; else the longest prefix wins. */
   setLocal(cidrs: readonly Cidr[]): void {
     const wanted = new Set(cidrs.map(cidrKey));
-    if (wanted.size > LOCAL_MAX) throw capacityError('local CIDRs', LOCAL_MAX, `${wanted.size} were given`);
+    if (wanted.size > LOCAL_CIDRS_MAX)
+      throw capacityError('local CIDRs', LOCAL_CIDRS_MAX, `${wanted.size} were given`);
     const set: Cidr[] = [];
     const groups: number[] = [];
     const removed: Cidr[] = [];
@@ -318,8 +318,8 @@ export class Fib {
 
   /** The list is a block of its own that is swapped whole: a half-written network and mask would let a stranger in. */
   #writeAllowed(cidrs: readonly Cidr[]): void {
-    if (cidrs.length > ALLOWED_MAX) {
-      throw capacityError('allowed sources', ALLOWED_MAX, `${cidrs.length} were given`);
+    if (cidrs.length > DECAPSULATE_FROM_MAX) {
+      throw capacityError('allowed sources', DECAPSULATE_FROM_MAX, `${cidrs.length} were given`);
     }
     let list = 0;
     if (cidrs.length > 0) {

@@ -1,20 +1,11 @@
 import { formatAddress } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
+import { GATEWAY_WEIGHT_MAX, GATEWAYS_MAX } from '../base/limits.ts';
 import type { Arena, Reclaimer } from './arena.ts';
 import { capacityError } from './capacity.ts';
 import type { Clusters } from './clusters.ts';
 import type { FibGateway, GatewayShare } from './entry.ts';
-import {
-  BUCKET_WORDS,
-  BUCKETS,
-  GATEWAY_WEIGHT_MAX,
-  GROUP,
-  GROUP_GATEWAYS_MAX,
-  GROUP_WORDS,
-  GROUPS,
-  GROUPS_MAX,
-  REMOTE_GROUP_MIN,
-} from './layout.ts';
+import { BUCKET_WORDS, BUCKETS, GROUP, GROUP_WORDS, GROUPS, GROUPS_MAX, REMOTE_GROUP_MIN } from './layout.ts';
 import type { Peers } from './peers.ts';
 import { bucketCounts, type Members, ownerOf, score } from './rendezvous.ts';
 import type { Retired } from './retired.ts';
@@ -281,10 +272,10 @@ function groupKey(cluster: number, gateways: readonly FibGateway[]): string | nu
 
 function checkGateways(cluster: string, gateways: readonly FibGateway[]): void {
   assert(gateways.length > 0, `an entry of cluster "${cluster}" has a gateway`);
-  if (gateways.length > GROUP_GATEWAYS_MAX) {
+  if (gateways.length > GATEWAYS_MAX) {
     throw capacityError(
       'gateways for one prefix',
-      GROUP_GATEWAYS_MAX,
+      GATEWAYS_MAX,
       `an entry of cluster "${cluster}" has ${gateways.length}`,
     );
   }

@@ -29,6 +29,7 @@
  * The allow-list:  count, then (network, mask) pairs.
  */
 import { assert } from '../base/assert.ts';
+import { CLUSTERS_MAX } from '../base/limits.ts';
 
 export const IMAGE_MAGIC = 0x4953_5448;
 export const IMAGE_VERSION = 1;
@@ -41,20 +42,10 @@ export const READER_WORDS = 16;
 export const PEERS_MAX = 65_536;
 /** The prefix set packs a group into 17 bits next to the 9 bits of the prefix; twice PEERS_MAX: each peer alone and in one set with others. */
 export const GROUPS_MAX = 131_072;
-/** Each peer record has one bit for each; Cilium Cluster Mesh stops at 511 as well. */
-export const CLUSTERS_MAX = 512;
-/** With 1,024 buckets a gateway of 256 equal ones still gets four on average; with more, some would get none. */
-export const GROUP_GATEWAYS_MAX = 256;
 /** A power of two that keeps the share of each of five gateways within a few percent of its weight, at 2 KiB a group. */
 export const BUCKETS = 1024;
-/** Weights above it gain nothing: a share finer than one bucket does not exist. */
-export const GATEWAY_WEIGHT_MAX = 1000;
 /** Sorting packs the index of an entry (20 bits) behind its prefix (33 bits) into one exact double (53 bits). */
 export const PREFIXES_MAX = 1_048_576;
-/** Local CIDRs come from configuration, by hand; they are kept in a Map beside the trie. */
-export const LOCAL_MAX = 4096;
-/** Read linearly for each packet of an unknown source. */
-export const ALLOWED_MAX = 64;
 
 export const NO_GROUP = 0;
 /** The group of our own CIDRs: never tunnelled. */

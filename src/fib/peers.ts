@@ -1,9 +1,9 @@
 import type { Address } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
+import { CLUSTERS_MAX } from '../base/limits.ts';
 import type { Reclaimer } from './arena.ts';
 import { capacityError } from './capacity.ts';
 import {
-  CLUSTERS_MAX,
   HEADER,
   PEER,
   PEER_FLAG,

@@ -98,42 +98,52 @@ function found(address: Address, prefixLength: number, group: number): { cidr: C
 /** Most prefixes that one level of one node can have: 2 + 4 + … + 256. */
 export const ITEMS_MAX = 510;
 
+/** Number of a /17 to /24 among those of one /16: a heap numbering, so that length and position are one number from 2 to 511. */
 export function middlePlace(address: Address, prefixLength: number): number {
   return (1 << (prefixLength - 16)) + ((address & 0xffff) >>> (32 - prefixLength));
 }
 
+/** The same for a /25 to /32 among those of one /24. */
 export function bottomPlace(address: Address, prefixLength: number): number {
   return (1 << (prefixLength - 24)) + ((address & 0xff) >>> (32 - prefixLength));
 }
 
+/** A prefix of a bundle as one u32: its place in the upper 15 bits, its group in the lower 17. */
 export function item(place: number, group: number): number {
   return (place << 17) | group;
 }
 
+/** The place, from 2 to 511, of an `item`. */
 export function placeOfItem(word: number): number {
   return word >>> 17;
 }
 
+/** The group of an `item`. */
 export function groupOfItem(word: number): number {
   return word & 0x1_ffff;
 }
 
+/** How many items the bundle at this word offset has: the low half of its first word. */
 export function itemCount(words: Uint32Array, bundle: number): number {
   return words[bundle]! & 0xffff;
 }
 
+/** How many children it has: the high half of its first word. */
 export function childCount(words: Uint32Array, bundle: number): number {
   return words[bundle]! >>> 16;
 }
 
+/** Word offset of its first child; they follow the items. */
 export function childrenAt(words: Uint32Array, bundle: number): number {
   return bundle + 1 + itemCount(words, bundle);
 }
 
+/** A child as one u32: its slot (0 to 255) in the top byte, its bundle below, counted in units of BUNDLE_UNIT_WORDS. */
 export function childWord(slot: number, bundle: number): number {
   return ((slot << 24) | (bundle / BUNDLE_UNIT_WORDS)) >>> 0;
 }
 
+/** Word offset of the bundle that a `childWord` names. */
 export function bundleOfChild(word: number): number {
   return (word & 0xff_ffff) * BUNDLE_UNIT_WORDS;
 }

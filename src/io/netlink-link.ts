@@ -46,6 +46,7 @@ export interface DeviceAddress {
   readonly prefixLength: number;
 }
 
+/** Reads an `ifinfomsg` with its attributes (rtnetlink(7)); undefined for a message of another type. `mtuBytes` and the like are 0 where the kernel sent none. */
 export function readLink(message: Message): Link | undefined {
   if (message.type !== RTM_LINK.NEW && message.type !== RTM_LINK.DELETE) return undefined;
   const { reader, at } = message;
@@ -74,6 +75,7 @@ export function readLink(message: Message): Link | undefined {
   return link;
 }
 
+/** Reads an `ifaddrmsg`; undefined for another type of message, another family than IPv4, and one without address. */
 export function readAddress(message: Message): DeviceAddress | undefined {
   if (message.type !== RTM_ADDRESS.NEW && message.type !== RTM_ADDRESS.DELETE) return undefined;
   const { reader, at } = message;
@@ -91,10 +93,12 @@ export function readAddress(message: Message): DeviceAddress | undefined {
   return { deviceIndex: reader.u32(at + 4), address: own, prefixLength: reader.u8(at + 1) };
 }
 
+/** Asks for all devices. */
 export function linkDump(): Request {
   return { type: RTM_LINK.GET, flags: 0, fixedBytes: LINK_FIXED_BYTES, write: () => {} };
 }
 
+/** Changes what `change` names of the device with this index and leaves the rest. */
 export function linkChange(index: number, change: LinkChange): Request {
   return {
     type: RTM_LINK.NEW,
@@ -112,6 +116,7 @@ export function linkChange(index: number, change: LinkChange): Request {
   };
 }
 
+/** Removes the device with this index. */
 export function linkRemoval(index: number): Request {
   return {
     type: RTM_LINK.DELETE,
@@ -121,6 +126,7 @@ export function linkRemoval(index: number): Request {
   };
 }
 
+/** Asks for all IPv4 addresses of all devices. */
 export function addressDump(): Request {
   return {
     type: RTM_ADDRESS.GET,

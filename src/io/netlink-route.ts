@@ -14,7 +14,6 @@ export const ROUTE_TYPE = {
   UNREACHABLE: 7,
   PROHIBIT: 8,
 } as const;
-export const ROUTE_TABLE = { MAIN: 254, LOCAL: 255 } as const;
 const RTA = {
   DESTINATION: 1,
   DEVICE: 4,
@@ -164,6 +163,7 @@ export function routeDump(filter: RouteFilter): Request {
   };
 }
 
+/** Asks which route the kernel would take to an address, rules and all tables included (`ip route get`). */
 export function routeQuestion(destination: Address): Request {
   return {
     type: RTM_ROUTE.GET,

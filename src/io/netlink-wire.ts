@@ -220,6 +220,7 @@ export class MessageReader {
   }
 }
 
+/** EBADMSG: the kernel sent what does not fit its own lengths, or this reader is wrong. `what` says where. */
 export function malformed(what: string): IoError {
   return new IoError('recvmsg', 'EBADMSG', 'netlink', `malformed message: ${what}`);
 }

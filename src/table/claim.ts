@@ -3,7 +3,7 @@ import type { Address, Cidr } from '../base/address.ts';
 /** An underlay address that decapsulates for a cluster. Flows are shared among the gateways of a route in proportion to `weight`. */
 export interface Gateway {
   readonly address: Address;
-  /** 1 to WEIGHT_MAX. */
+  /** 1 to GATEWAY_WEIGHT_MAX of base/limits.ts. */
   readonly weight: number;
 }
 
@@ -32,5 +32,3 @@ export type ClaimUpdate =
   | { readonly kind: 'stale'; readonly reason: string }
   /** The source is well again and nothing changed. */
   | { readonly kind: 'fresh' };
-
-export const WEIGHT_MAX = 1000;

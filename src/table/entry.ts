@@ -120,6 +120,7 @@ export function normalGateways(gateways: readonly Gateway[]): readonly Gateway[]
   return inOrder ? gateways : mergeGateways(gateways);
 }
 
+/** The gateways of several claims as one list: sorted by address, each address once with its largest weight. */
 export function mergeGateways(gateways: Iterable<Gateway>): readonly Gateway[] {
   const best = new Map<number, Gateway>();
   for (const gateway of gateways) {
@@ -129,6 +130,7 @@ export function mergeGateways(gateways: Iterable<Gateway>): readonly Gateway[] {
   return [...best.values()].sort((a, b) => a.address - b.address);
 }
 
+/** Whether both name the same addresses with the same weights; both must be in the order of `normalGateways`. */
 export function sameGateways(a: readonly Gateway[], b: readonly Gateway[]): boolean {
   if (a === b) return true;
   if (a.length !== b.length) return false;

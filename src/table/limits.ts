@@ -1,4 +1,4 @@
-import { CLUSTERS_MAX, GROUP_GATEWAYS_MAX } from '../fib/layout.ts';
+import { CLUSTERS_MAX, GATEWAYS_MAX } from '../base/limits.ts';
 
 /** Every bound of the table. Beyond it a claim is refused with reason `limit`, it never stops the process. */
 export interface TableLimits {
@@ -17,7 +17,7 @@ export const ROUTES_MAX = 1_000_000;
 export const ROUTED_CLUSTERS_MAX = CLUSTERS_MAX;
 
 /** As many as one group of the FIB image has. */
-export const GATEWAYS_PER_ROUTE_MAX = GROUP_GATEWAYS_MAX;
+export const GATEWAYS_PER_ROUTE_MAX = GATEWAYS_MAX;
 
 /** A `replace` that withdraws this many claims or fewer is never held: small sources change as a whole by intention. */
 export const MASS_WITHDRAWAL_MIN = 10;

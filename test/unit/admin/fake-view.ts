@@ -115,7 +115,7 @@ export const TRACE: Trace = {
 };
 
 /** A view that answers with the constants above; every part can be replaced. */
-export function fakeView(replaced: Partial<GatewayView> = {}): GatewayView {
+function fakeView(replaced: Partial<GatewayView> = {}): GatewayView {
   return {
     status: () => STATUS,
     routes: () => ROUTES,

@@ -52,10 +52,7 @@ test('all problems are in the error, one line each, and it leads to exit code 2'
 });
 
 test('a file that is not there, and a folder, are named with the reason', () => {
-  assert.match(
-    refusal(join(folder, 'none.yaml')).message,
-    /none\.yaml: does not exist$/,
-  );
+  assert.match(refusal(join(folder, 'none.yaml')).message, /none\.yaml: does not exist$/);
   assert.match(refusal(folder).message, /: expected a file, got a folder$/);
 });
 

@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { CLUSTERS_MAX, GATEWAYS_MAX, LOCAL_CIDRS_MAX } from '../../../src/base/limits.ts';
 import { Prng } from '../../../src/base/prng.ts';
 import type { FibEntry } from '../../../src/fib/entry.ts';
 import { Fib } from '../../../src/fib/fib.ts';
 import {
   ARENA_BYTES_MAX,
   ARENA_BYTES_MIN,
-  CLUSTERS_MAX,
   checkLayout,
-  GROUP_GATEWAYS_MAX,
   GROUPS_MAX,
-  LOCAL_MAX,
   PEERS_MAX,
   PREFIXES_MAX,
   REMOTE_GROUP_MIN,
@@ -60,9 +58,9 @@ describe('the image holds exactly', () => {
     assert.equal(fib.stats().clusters, CLUSTERS_MAX);
   });
 
-  test('GROUP_GATEWAYS_MAX gateways in one entry', () => {
+  test('GATEWAYS_MAX gateways in one entry', () => {
     const fib = smallFib();
-    const gateways = Array.from({ length: GROUP_GATEWAYS_MAX + 1 }, (_, i) => ({
+    const gateways = Array.from({ length: GATEWAYS_MAX + 1 }, (_, i) => ({
       address: 1 + i,
       weight: 1,
     }));
@@ -70,8 +68,8 @@ describe('the image holds exactly', () => {
       ...entryAt(0, 'west', 1),
       gateways: gateways.slice(0, count),
     });
-    fib.apply([wide(GROUP_GATEWAYS_MAX)], []);
-    refuses(fib, () => fib.apply([wide(GROUP_GATEWAYS_MAX + 1)], []));
+    fib.apply([wide(GATEWAYS_MAX)], []);
+    refuses(fib, () => fib.apply([wide(GATEWAYS_MAX + 1)], []));
   });
 
   test('PEERS_MAX gateways, GROUPS_MAX groups, and what went makes room once no reader holds it', () => {
@@ -115,13 +113,13 @@ describe('the image holds exactly', () => {
     refuses(fib, () => fib.replace(many));
   });
 
-  test('LOCAL_MAX local CIDRs', () => {
+  test('LOCAL_CIDRS_MAX local CIDRs', () => {
     const fib = smallFib();
-    const local = Array.from({ length: LOCAL_MAX + 1 }, (_, i) => entryAt(i, '', 1).cidr);
+    const local = Array.from({ length: LOCAL_CIDRS_MAX + 1 }, (_, i) => entryAt(i, '', 1).cidr);
     fib.setLocal(local.slice(1));
     refuses(fib, () => fib.setLocal(local));
     assert.equal(fib.find(0x0a00_0000), undefined);
-    assert.equal(fib.find(0x0a00_0000 + LOCAL_MAX * 256), 'local');
+    assert.equal(fib.find(0x0a00_0000 + LOCAL_CIDRS_MAX * 256), 'local');
   });
 });
 

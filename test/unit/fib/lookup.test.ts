@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DECAPSULATE_FROM_MAX } from '../../../src/base/limits.ts';
 import {
-  ALLOWED_MAX,
   DSCP_INHERIT,
   HEADER,
   IMAGE_MAGIC,
@@ -76,14 +76,14 @@ test('allows the outer sources in the list and no neighbour of them', () => {
   assert.deepEqual([...fib.blocks()], [], 'the lists before are given back');
 });
 
-test('holds ALLOWED_MAX outer sources and refuses one more with everything as it was', () => {
+test('holds DECAPSULATE_FROM_MAX outer sources and refuses one more with everything as it was', () => {
   const fib = smallFib();
-  const allowedSources = Array.from({ length: ALLOWED_MAX + 1 }, (_, i) => ({
+  const allowedSources = Array.from({ length: DECAPSULATE_FROM_MAX + 1 }, (_, i) => ({
     address: 1000 + i,
     prefixLength: 32,
   }));
   fib.configure({ ...someSettings, allowedSources: allowedSources.slice(1) });
-  assert.equal(isAllowedSource(fib.words, 1000 + ALLOWED_MAX), 1);
+  assert.equal(isAllowedSource(fib.words, 1000 + DECAPSULATE_FROM_MAX), 1);
   assert.throws(() => fib.configure({ ...someSettings, linkMtuBytes: 9000, allowedSources }), {
     code: 'ISTHMUS_ERR_CAPACITY',
   });
