@@ -61,7 +61,8 @@ function loadPackage(): RawSocketPackage {
   try {
     return createRequire(import.meta.url)('raw-socket') as RawSocketPackage;
   } catch (cause) {
-    const why = messageOf(cause).split('\n')[0];
+    // Node tells in the second line that the binary is for another of its versions.
+    const why = messageOf(cause).split('\n').slice(0, 2).join(' ');
     throw new GatewayError(
       'ISTHMUS_ERR_ADDON',
       `the optional package raw-socket cannot be loaded (${why}); it is compiled by "npm rebuild raw-socket", which needs python3, make and g++`,
