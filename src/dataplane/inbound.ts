@@ -1,17 +1,8 @@
-import { LOCAL_GROUP, NO_GROUP, PEER, SETTINGS, SETTINGS_FLAG } from '../fib/layout.ts';
-import {
-  findPeer,
-  groupCluster,
-  isAllowedSource,
-  isTransit,
-  lookup,
-  peerHasCluster,
-  peerWord,
-} from '../fib/lookup.ts';
+import { LOCAL_GROUP, NO_GROUP, SETTINGS, SETTINGS_FLAG } from '../fib/layout.ts';
+import { findPeer, groupCluster, isAllowedSource, isTransit, lookup, peerHasCluster } from '../fib/lookup.ts';
 import type { Batch } from '../io/batch.ts';
 import { readI32 } from '../packet/bytes.ts';
 import { decapsulateEcn } from '../packet/ecn.ts';
-import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import {
   checkInner,
   checkOuter,
@@ -19,19 +10,20 @@ import {
   IPV4,
   isMartianDestination,
   isMartianSource,
+  outerPayload,
   PROTOCOL,
   totalLength,
 } from '../packet/ipv4.ts';
 import { clampMss } from '../packet/tcp.ts';
 import { VERDICT } from '../packet/verdict.ts';
+import { isChecksumPartial, writeVnetHeader } from '../packet/vnet.ts';
 import { DROPS_INBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
-
-const IPV4_TCP_BYTES = 40;
+import { pathMtuOf, segmentBytes } from './path-mtu.ts';
 
 /**
  * Packets from the underlay to local hosts: the decapsulation rules of the design, in their order. What is not expressly allowed is
  * dropped (CVE-2020-10136 is what happens otherwise). No I/O: the input is what the underlay socket received, the output is what is
- * written to the TUN device.
+ * written to the TUN device, each packet behind its vnet header.
  */
 export class Inbound {
   readonly #words: Uint32Array;
@@ -63,15 +55,12 @@ export class Inbound {
     const peer = findPeer(words, outerSource);
     if (peer < 0 && isAllowedSource(words, outerSource) === 0) return VERDICT.UNKNOWN_PEER;
 
-    const outerLength = totalLength(bytes, outerAt);
     const at = outerAt + headerBytes(bytes, outerAt);
-    const end = outerAt + (outerLength < available ? outerLength : available);
-    const verdict = this.#inner(bytes, at, end - at, outerSource, peer, bytes[outerAt + IPV4.TOS]!);
+    const verdict = this.#deliverable(bytes, outerAt, at, available, outerSource, peer);
     if (verdict !== VERDICT.FORWARD) {
       if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
       return verdict;
     }
-    if (peer >= 0 && bytes[at + IPV4.PROTOCOL]! === PROTOCOL.TCP) this.#clamp(bytes, at, peer);
     const out = this.#out;
     const index = out.count;
     out.at[index] = at;
@@ -80,6 +69,23 @@ export class Inbound {
     out.peer[index] = peer;
     out.count = index + 1;
     return VERDICT.FORWARD;
+  }
+
+  /** Makes the inner packet at `at` what the device is to get. From the vnet header on, the outer header is overwritten. */
+  #deliverable(
+    bytes: Uint8Array,
+    outerAt: number,
+    at: number,
+    available: number,
+    outerSource: number,
+    peer: number,
+  ): number {
+    const payload = outerPayload(bytes, outerAt, available);
+    const verdict = this.#inner(bytes, at, payload, outerSource, peer, bytes[outerAt + IPV4.TOS]!);
+    if (verdict !== VERDICT.FORWARD) return verdict;
+    const partial = isChecksumPartial(bytes, at);
+    if (peer >= 0 && bytes[at + IPV4.PROTOCOL]! === PROTOCOL.TCP) this.#clamp(bytes, at, peer);
+    return writeVnetHeader(bytes, at, this.#words[SETTINGS.DEVICE_MTU]!, partial);
   }
 
   #inner(
@@ -127,9 +133,6 @@ export class Inbound {
   #clamp(bytes: Uint8Array, at: number, peer: number): void {
     const words = this.#words;
     if ((words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) === 0) return;
-    const linkMtu = words[SETTINGS.LINK_MTU]!;
-    const learned = peerWord(words, peer, PEER.PATH_MTU);
-    const pathMtu = learned === 0 || learned > linkMtu ? linkMtu : learned;
-    this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, pathMtu - ENCAPSULATION_BYTES - IPV4_TCP_BYTES);
+    this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, segmentBytes(pathMtuOf(words, peer)));
   }
 }

@@ -1,5 +1,5 @@
-import { DSCP_INHERIT, LOCAL_GROUP, PEER, SETTINGS, SETTINGS_FLAG, TTL_INHERIT } from '../fib/layout.ts';
-import { lookup, peerAddress, peerWord, pickPeer } from '../fib/lookup.ts';
+import { DSCP_INHERIT, LOCAL_GROUP, SETTINGS, SETTINGS_FLAG, TTL_INHERIT } from '../fib/layout.ts';
+import { lookup, peerAddress, pickPeer } from '../fib/lookup.ts';
 import type { Batch } from '../io/batch.ts';
 import { readI32, readU16 } from '../packet/bytes.ts';
 import { outerTos } from '../packet/ecn.ts';
@@ -12,10 +12,8 @@ import { clampMss } from '../packet/tcp.ts';
 import { VERDICT } from '../packet/verdict.ts';
 import { DROPS_OUTBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
 import type { IcmpQueue } from './icmp-queue.ts';
+import { pathMtuOf, segmentBytes } from './path-mtu.ts';
 import { FRAGMENTS_MAX, type Spare } from './slab.ts';
-
-/** An IPv4 header and a TCP header without options: what a path MTU leaves less than this is the segment size (RFC 9293 §3.7.1). */
-const IPV4_TCP_BYTES = 40;
 
 /**
  * Packets from local hosts to remote clusters: the encapsulation rules of the design, in their order. No I/O: the input is what was
@@ -27,12 +25,14 @@ export class Outbound {
   readonly #out: Batch;
   readonly #spare: Spare;
   readonly #icmp: IcmpQueue;
-  readonly #idStep: number;
-  #id: number;
+  readonly #idFirst: number;
+  readonly #idCount: number;
+  #idsUsed = 0;
 
   /**
    * `engines` and `engine` (0 … engines - 1) keep the outer IDs of several engines apart: an ID must not repeat for a (source,
-   * destination, protocol) within a datagram's life when it may be fragmented (RFC 6864 §4.2).
+   * destination, protocol) within a datagram's life when it may be fragmented (RFC 6864 §4.2). Each has a block of its own; steps
+   * of `engines` would only keep them apart where that divides 65,536.
    */
   constructor(
     words: Uint32Array,
@@ -48,8 +48,10 @@ export class Outbound {
     this.#out = out;
     this.#spare = spare;
     this.#icmp = icmp;
-    this.#idStep = engines;
-    this.#id = engine;
+    const block = Math.floor(IDS / engines);
+    // Without 0, for which Linux fills in an ID of its own choice on a raw socket.
+    this.#idFirst = Math.max(1, engine * block);
+    this.#idCount = (engine + 1) * block - this.#idFirst;
   }
 
   /**
@@ -97,8 +99,7 @@ export class Outbound {
     if (destination === gateway) return this.#dropOf(peer, VERDICT.LOOP);
 
     const linkMtu = words[SETTINGS.LINK_MTU]!;
-    const learned = peerWord(words, peer, PEER.PATH_MTU);
-    const pathMtu = learned === 0 || learned > linkMtu ? linkMtu : learned;
+    const pathMtu = pathMtuOf(words, peer);
     if (length + ENCAPSULATION_BYTES > pathMtu)
       return this.#tooBig(bytes, at, length, peer, pathMtu, linkMtu);
     const dontFragment = this.#outerDontFragment(bytes, at);
@@ -205,8 +206,7 @@ export class Outbound {
   #clamp(bytes: Uint8Array, at: number, pathMtu: number): void {
     if ((this.#words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) === 0) return;
     if (bytes[at + IPV4.PROTOCOL]! !== PROTOCOL.TCP) return;
-    const largest = pathMtu - ENCAPSULATION_BYTES - IPV4_TCP_BYTES;
-    this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, largest);
+    this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, segmentBytes(pathMtu));
   }
 
   /** Outer DF follows inner DF, and is set for all others too unless outer fragmentation was asked for (RFC 2003 §3.1, §5.1). */
@@ -250,11 +250,9 @@ export class Outbound {
   }
 
   #nextId(): number {
-    const next = (this.#id + this.#idStep) & 0xffff;
-    // Not 0, for which Linux fills in an ID of its own choice on a raw socket: (next - 1) >>> 31 is 1 for 0 alone. A branch would be taken
-    // for the first time after thousands of packets and cost the optimised code then.
-    this.#id = next | (((next - 1) >>> 31) * this.#idStep);
-    return this.#id;
+    // A remainder, not a branch: that would be taken for the first time after thousands of packets and cost the optimised code then.
+    this.#idsUsed = (this.#idsUsed + 1) % this.#idCount;
+    return this.#idFirst + this.#idsUsed;
   }
 
   #dropOf(peer: number, verdict: number): number {
@@ -273,6 +271,8 @@ export class Outbound {
 const FLUSH_FIRST = -1;
 
 const IPV4_LENGTH_MAX = 65_535;
+
+const IDS = 65_536;
 
 /** Headroom and alignment that one piece of spare memory costs beside the fragment itself. */
 const SPARE_OVERHEAD_BYTES = 80;

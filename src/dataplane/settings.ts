@@ -12,6 +12,7 @@ export function fibSettings(config: Config, source: Address, linkMtuBytes: numbe
     source,
     tunnelAddress: tunnel.address ?? 0,
     linkMtuBytes: Math.min(linkMtuBytes, LINK_MTU_MAX),
+    ...(tunnel.mtu === 'auto' ? {} : { deviceMtuBytes: tunnel.mtu }),
     ttl: tunnel.ttl,
     dscp: tunnel.dscp,
     ecn: tunnel.ecn,

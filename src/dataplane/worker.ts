@@ -34,7 +34,7 @@ function run(setup: WorkerSetup, native: Native): void {
   const icmp = new IcmpQueue(setup.icmpQueue, systemClock);
   const underlay = new RawIp(native, setup.underlayDescriptor);
   const engine = new Engine({
-    device: new Tun(native, setup.deviceName, setup.deviceDescriptor, false),
+    device: new Tun(native, setup.deviceName, setup.deviceDescriptor, true),
     underlay,
     words,
     counters,

@@ -20,6 +20,8 @@ export interface FibSettings {
   readonly tunnelAddress: Address;
   /** MTU of the underlay device. */
   readonly linkMtuBytes: number;
+  /** MTU of the TUN device; by default what encapsulation leaves of the link's. */
+  readonly deviceMtuBytes?: number;
   /** 1 to 255. */
   readonly ttl: number | 'inherit';
   /** 0 to 63. */

@@ -1,6 +1,7 @@
 import { type Address, type Cidr, cidrKey, cidrOfKey, prefixMask } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { DECAPSULATE_FROM_MAX, LOCAL_CIDRS_MAX } from '../base/limits.ts';
+import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { Arena } from './arena.ts';
 import { capacityError } from './capacity.ts';
 import { type Assignment, orderChanges } from './changes.ts';
@@ -98,6 +99,7 @@ export class Fib {
     store(SETTINGS.SOURCE, settings.source);
     store(SETTINGS.TUNNEL_ADDRESS, settings.tunnelAddress);
     store(SETTINGS.LINK_MTU, settings.linkMtuBytes);
+    store(SETTINGS.DEVICE_MTU, settings.deviceMtuBytes ?? settings.linkMtuBytes - ENCAPSULATION_BYTES);
     store(SETTINGS.TTL, settings.ttl === 'inherit' ? TTL_INHERIT : settings.ttl);
     store(SETTINGS.DSCP, settings.dscp === 'inherit' ? DSCP_INHERIT : settings.dscp);
     store(SETTINGS.FLAGS, settingsFlags(settings));

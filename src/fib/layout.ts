@@ -77,6 +77,8 @@ export const SETTINGS = {
   DSCP: 36,
   /** SETTINGS_FLAG bits. */
   FLAGS: 37,
+  /** MTU of the TUN device, bytes. */
+  DEVICE_MTU: 38,
 } as const;
 
 export const DSCP_INHERIT = 64;

@@ -39,8 +39,10 @@ export function openDevice(native: Native, netlink: Netlink, setup: DeviceSetup)
   const queues: Tun[] = [];
   try {
     for (let queue = 0; queue < setup.queues; queue++) {
-      queues.push(openTun(native, { name: setup.name, multiQueue: true }));
+      queues.push(openTun(native, { name: setup.name, multiQueue: true, vnetHeader: true }));
     }
+    // A device that another program left may hand over packets with work left undone, which we would send on as they are.
+    queues[0]!.setOffload(0);
     queues[0]!.keep(true);
     // Before the device is up: the kernel sends the first IPv6 packets into it at that moment.
     const problems = prepareDeviceSysctls(setup.name);

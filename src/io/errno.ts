@@ -4,9 +4,12 @@ const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(constants.errno).map(([name, number]) => [number, name]),
 );
 
+/** What the TUN driver says of a queue whose device is gone. */
+const EBADFD = 77;
+
 /** The errno that node:os does not list but TUN devices and netlink sockets return. Numbers of Linux's generic table. */
 const LINUX_ONLY: ReadonlyMap<number, string> = new Map([
-  [77, 'EBADFD'],
+  [EBADFD, 'EBADFD'],
   [85, 'ERESTART'],
   [100, 'ENETDOWN'],
   [112, 'EHOSTDOWN'],
@@ -31,4 +34,5 @@ export const NEGATED = {
   ENETDOWN: -constants.errno.ENETDOWN,
   EBADF: -constants.errno.EBADF,
   ENODEV: -constants.errno.ENODEV,
+  EBADFD: -EBADFD,
 } as const;

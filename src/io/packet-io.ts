@@ -13,7 +13,7 @@ export interface PacketIo {
 
   /**
    * Sends packets `from` … `to - 1` of `batch` in order; the underlay reads `address[i]`. Returns how many were taken, which may be
-   * fewer than asked when the kernel is full; the negated errno when the first one was refused. The caller decides what to do with
+   * fewer than asked when the kernel is full; the negated errno when the first one was refused. The TUN device also reads the vnet header before each packet. The caller decides what to do with
    * the rest.
    */
   send(batch: Batch, from: number, to: number): number;

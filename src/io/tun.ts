@@ -1,21 +1,9 @@
 import { GatewayError, IoError } from '../base/errors.ts';
+import { VNET } from '../packet/vnet.ts';
 import { type Batch, PACKET_BYTES_MAX } from './batch.ts';
-import { errnoName } from './errno.ts';
+import { errnoName, NEGATED } from './errno.ts';
 import { CALL_PACKETS_MAX, type Native, TUN_FLAG } from './native.ts';
 import type { PacketIo } from './packet-io.ts';
-
-/** struct virtio_net_hdr of linux/virtio_net.h, the TUN driver's default; it lies right before each packet, in the headroom. */
-export const VNET_HEADER_BYTES = 10;
-
-/** Fields of the vnet header by offset; 16-bit fields are in host order (TUNSETVNETLE/BE are not used). */
-export const VNET = {
-  FLAGS: 0,
-  GSO_TYPE: 1,
-  HEADER_LENGTH: 2,
-  GSO_SIZE: 4,
-  CHECKSUM_START: 6,
-  CHECKSUM_OFFSET: 8,
-} as const;
 
 /** TUN_F_* of linux/if_tun.h: what the kernel may leave undone in packets that it hands over. */
 export const TUN_OFFLOAD = {
@@ -35,7 +23,7 @@ export interface TunOptions {
   readonly name: string;
   /** Several queues, one a worker: the kernel spreads flows over them. All queues of a device must ask for it. */
   readonly multiQueue?: boolean;
-  /** A vnet header before each packet: needed for offloads. */
+  /** A vnet header before each packet, as VNET of src/packet/vnet.ts: needed for what was merged, and for offloads. */
   readonly vnetHeader?: boolean;
 }
 
@@ -126,7 +114,7 @@ export class Tun implements PacketIo {
     this.name = name;
     this.#fd = fd;
     this.vnetHeader = vnetHeader;
-    this.#headerBytes = vnetHeader ? VNET_HEADER_BYTES : 0;
+    this.#headerBytes = vnetHeader ? VNET.BYTES : 0;
   }
 
   /** For `Native.poll` and `Native.watch`; -1 when closed. */
@@ -134,7 +122,7 @@ export class Tun implements PacketIo {
     return this.#fd;
   }
 
-  /** With a vnet header, that of packet `i` lies in the VNET_HEADER_BYTES before `at[i]`. */
+  /** With a vnet header, that of packet `i` lies in the VNET.BYTES before `at[i]`. */
   receive(batch: Batch): number {
     return this.#native.tunReceive(
       this.#fd,
@@ -147,31 +135,21 @@ export class Tun implements PacketIo {
     );
   }
 
-  /** With a vnet header, an empty one ("nothing left undone") is written before each packet, into the headroom. */
+  /** With a vnet header, the caller has written that of packet `i` into the VNET.BYTES before `at[i]`. */
   send(batch: Batch, from: number, to: number): number {
     const end = Math.min(to, from + CALL_PACKETS_MAX);
-    if (this.vnetHeader) {
-      for (let i = from; i < end; i++) {
-        const at = batch.at[i] as number;
-        for (let offset = at - VNET_HEADER_BYTES; offset < at; offset++) batch.bytes[offset] = 0;
-      }
-    }
-    return this.#write(batch, from, end);
+    return this.#native.tunSend(this.#fd, batch.bytes, batch.at, batch.length, from, end, this.#headerBytes);
   }
 
-  /** As `send`, with the vnet headers that the caller wrote before each packet; see VNET. */
-  sendWithHeaders(batch: Batch, from: number, to: number): number {
-    return this.#write(batch, from, Math.min(to, from + CALL_PACKETS_MAX));
-  }
-
-  #write(batch: Batch, from: number, to: number): number {
-    return this.#native.tunSend(this.#fd, batch.bytes, batch.at, batch.length, from, to, this.#headerBytes);
-  }
-
-  /** Keeps (or no longer keeps) the device when its last queue is closed. Throws IoError. */
+  /**
+   * Keeps (or no longer keeps) the device when its last queue is closed. Does nothing where there is none to keep: closed here, or taken
+   * away by somebody else, so that whoever closes down always gets to the end. Throws IoError.
+   */
   keep(persist: boolean): void {
+    if (this.#fd < 0) return;
     const result = this.#native.tunPersist(this.#fd, persist);
-    if (result < 0) throw new IoError('TUNSETPERSIST', errnoName(result), this.name);
+    if (result < 0 && result !== NEGATED.EBADFD)
+      throw new IoError('TUNSETPERSIST', errnoName(result), this.name);
   }
 
   /** What the kernel may leave undone, TUN_OFFLOAD bits; needs a vnet header. Throws IoError. */

@@ -2,13 +2,16 @@ import { readU16, writeU16 } from './bytes.ts';
 import { adjustChecksum } from './checksum.ts';
 import { headerBytes, IPV4, PROTOCOL, totalLength } from './ipv4.ts';
 
-/** Where the fields of a TCP header lie that the MSS clamp touches. RFC 9293 §3.1, options §3.2. */
+/** Where the fields of a TCP header lie, its flags, and the options that the MSS clamp reads. RFC 9293 §3.1, options §3.2. */
 export const TCP = {
   DATA_OFFSET: 12,
   FLAGS: 13,
   CHECKSUM: 16,
   HEADER_BYTES: 20,
   SYN: 0x02,
+  RST: 0x04,
+  URG: 0x20,
+  CWR: 0x80,
   OPTION_END: 0,
   OPTION_NOP: 1,
   OPTION_MSS: 2,

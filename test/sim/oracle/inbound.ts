@@ -1,5 +1,6 @@
 import { VERDICT } from '../../../src/packet/verdict.ts';
 import { isNoHost, judgeInner } from './inner-packet.ts';
+import { predictMerged } from './merged.ts';
 import { holds, longestMatch, type Model, pathMtuOf } from './model.ts';
 import { clampSegmentSize } from './segment-size.ts';
 import { get16, get32, headerLength, onesSum, sealHeader } from './wire.ts';
@@ -42,9 +43,12 @@ export function predictInbound(model: Model, received: Uint8Array): InboundFate 
     inner[1] = Math.floor((inner[1] as number) / 4) * 4 + ecn;
     sealHeader(inner);
   }
-  if (!isPeer || !settings.clampMss) return { verdict, ...peer, packet: inner };
-  const { packet, changed } = clampSegmentSize(inner, pathMtuOf(model, outerSource) - 60);
-  return { verdict, ...peer, packet, clamped: changed };
+  const isClamped = isPeer && settings.clampMss;
+  const { packet, changed } = isClamped
+    ? clampSegmentSize(inner, pathMtuOf(model, outerSource) - 60)
+    : { packet: inner, changed: false };
+  const deviceMtuBytes = settings.linkMtuBytes - 20;
+  return { ...predictMerged(inner, packet, deviceMtuBytes), ...peer, clamped: changed };
 }
 
 /** RFC 791, and no fragment: the kernel has put those together before a raw socket sees them. */

@@ -6,6 +6,7 @@ import { loadNative } from '../../../src/io/load.ts';
 import { Netlink } from '../../../src/io/netlink.ts';
 import type { PacketIo } from '../../../src/io/packet-io.ts';
 import { openTun, type Tun, type TunOptions } from '../../../src/io/tun.ts';
+import { VNET } from '../../../src/packet/vnet.ts';
 import { ipv4, PROTOCOL, pattern } from '../topology/packet-builder.ts';
 
 export const native = loadNative();
@@ -51,6 +52,8 @@ export function outer(number: number, length: number, source = THERE, destinatio
 }
 
 export function put(batch: Batch, slot: number, packet: Uint8Array, address = 0): void {
+  // A device with vnet headers reads one that says nothing.
+  batch.bytes.fill(0, batch.at[slot]! - VNET.BYTES, batch.at[slot]!);
   batch.bytes.set(packet, batch.at[slot]!);
   batch.length[slot] = packet.length;
   batch.address[slot] = address;

@@ -21,6 +21,7 @@ test('every setting of the packet path comes from its field of the configuration
       source: SOURCE,
       tunnelAddress: 0,
       linkMtuBytes: 1500,
+      deviceMtuBytes: (EVERY_FIELD.tunnel as { mtu: number }).mtu,
       ttl: 'inherit',
       dscp: 46,
       ecn: 'compatibility',
