@@ -109,6 +109,7 @@ export class Gateway {
       lastReload: null,
       reloads: 0,
       reloadFailures: 0,
+      icmpUnsent: 0,
       hostProblems: [],
       failures: new Map(),
       peerErrors: new Map(),
@@ -253,7 +254,10 @@ export class Gateway {
       clock: this.#clock,
       logger: this.#logger,
       config: () => this.#state.config,
-      sendIcmp: (destination, message) => this.#icmpSocket?.send(destination, message),
+      sendIcmp: (destination, message) => {
+        const failure = this.#icmpSocket === undefined || this.#icmpSocket.send(destination, message);
+        if (failure !== undefined) this.#state.icmpUnsent += 1;
+      },
       onUnderlay: (underlay) => {
         this.#state.underlay = underlay;
         this.#addressesChanged();

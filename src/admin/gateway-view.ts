@@ -47,6 +47,8 @@ export interface GatewayState {
   lastReload: { atWallMs: number; ok: boolean; error: string | null } | null;
   reloads: number;
   reloadFailures: number;
+  /** ICMP errors that the engines queued and the kernel did not take. */
+  icmpUnsent: number;
   hostProblems: readonly HostProblem[];
   /** Failures that do not stop the gateway: routes that the kernel refused, a snapshot that cannot be written. By what failed. */
   readonly failures: Map<string, string>;
@@ -305,8 +307,8 @@ export class RunningGatewayView implements GatewayView {
       },
       fragmented: total(TOTAL.FRAGMENTED),
       mssClamped: total(TOTAL.MSS_CLAMPED),
-      icmpSent: total(TOTAL.ICMP_QUEUED),
-      icmpSuppressed: total(TOTAL.ICMP_SUPPRESSED),
+      icmpSent: total(TOTAL.ICMP_QUEUED) - this.#parts.state.icmpUnsent,
+      icmpSuppressed: total(TOTAL.ICMP_SUPPRESSED) + this.#parts.state.icmpUnsent,
     };
   }
 }

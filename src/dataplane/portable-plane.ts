@@ -1,10 +1,10 @@
 import type { Address } from '../base/address.ts';
-import type { Clock } from '../base/clock.ts';
+import type { Clock, Timer } from '../base/clock.ts';
 import { PEERS_MAX } from '../fib/layout.ts';
 import { enterEpoch, leaveEpoch } from '../fib/lookup.ts';
 import type { Native } from '../io/native.ts';
 import type { PacketIo } from '../io/packet-io.ts';
-import { counterBytes, PEER_CELLS, peerCell } from './counters.ts';
+import { counterBytes, PEER_CELLS, peerCell, TOTAL } from './counters.ts';
 import { Engine } from './engine.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from './icmp-queue.ts';
 import type { Dataplane } from './plane.ts';
@@ -13,8 +13,8 @@ export interface PortableSetup {
   readonly native: Native;
   readonly device: PacketIo;
   readonly deviceDescriptor: number;
-  /** Calls `wake` when it has received something, or can take more. */
-  readonly underlay: PacketIo & { onReady(wake: () => void): void };
+  /** Calls `wake` when it has received something; `dropped` counts what it received and could not keep. */
+  readonly underlay: PacketIo & { onReady(wake: () => void): void; readonly dropped: number };
   readonly image: SharedArrayBuffer;
   readonly clock: Clock;
   readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
@@ -25,6 +25,9 @@ const TURNS_IN_A_ROW = 8;
 
 /** When the underlay takes no more packets: look again after this. */
 const BLOCKED_RETRY_MS = 1;
+
+/** What already waits is still carried when the engine stops, but no endless stream holds up the exit. */
+const TURNS_AT_STOP = 64;
 
 const READER = 0;
 
@@ -40,6 +43,7 @@ export class PortablePlane implements Dataplane {
   readonly #icmp: IcmpQueue;
   #watcher: object | undefined;
   #scheduled: NodeJS.Immediate | undefined;
+  #retry: Timer | undefined;
   #stopped = false;
 
   constructor(setup: PortableSetup) {
@@ -81,7 +85,10 @@ export class PortablePlane implements Dataplane {
   }
 
   stop(): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
+    this.#turns(TURNS_AT_STOP);
     this.#stopped = true;
+    this.#retry?.cancel();
     if (this.#watcher !== undefined) this.#setup.native.unwatch(this.#watcher);
     this.#watcher = undefined;
     clearImmediate(this.#scheduled);
@@ -90,17 +97,31 @@ export class PortablePlane implements Dataplane {
 
   #run(): void {
     if (this.#stopped) return;
+    const moved = this.#turns(TURNS_IN_A_ROW);
+    if (moved > 0) this.#again();
+    else if (this.#engine.isBlocked) this.#retryLater();
+  }
+
+  /** Turns until nothing moves, `most` at most. Returns what the last one moved. */
+  #turns(most: number): number {
     // Packets that wait for a full send queue name their peers by index: until they are gone, the epoch of those indexes is not left.
     if (!this.#engine.isBlocked) enterEpoch(this.#words, READER);
     let moved = 0;
-    for (let turn = 0; turn < TURNS_IN_A_ROW; turn++) {
+    for (let turn = 0; turn < most; turn++) {
       moved = this.#engine.turn();
       if (moved === 0) break;
     }
     if (!this.#engine.isBlocked) leaveEpoch(this.#words, READER);
     if (!this.#icmp.isEmpty) this.#icmp.drain(this.#setup.sendIcmp);
-    if (moved > 0) this.#again();
-    else if (this.#engine.isBlocked) this.#setup.clock.after(BLOCKED_RETRY_MS, () => this.#run());
+    this.#counters[TOTAL.OVERFLOWED] = this.#setup.underlay.dropped;
+    return moved;
+  }
+
+  #retryLater(): void {
+    this.#retry ??= this.#setup.clock.after(BLOCKED_RETRY_MS, () => {
+      this.#retry = undefined;
+      this.#run();
+    });
   }
 
   #again(): void {

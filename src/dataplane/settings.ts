@@ -1,18 +1,28 @@
 import type { Address } from '../base/address.ts';
 import type { Config } from '../config/schema.ts';
 import type { FibSettings } from '../fib/fib.ts';
+import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 
 /** IPv4's largest packet: a loopback device has a larger MTU than that. */
 const LINK_MTU_MAX = 65_535;
 
-/** What the packet path has to know of the configuration, as the FIB image carries it. */
-export function fibSettings(config: Config, source: Address, linkMtuBytes: number): FibSettings {
+/**
+ * What the packet path has to know of the configuration, as the FIB image carries it. `localMtuBytes` is the smallest MTU on the way to
+ * local hosts: merged TCP is cut to that, because the size of the segments it was made of cannot be seen.
+ */
+export function fibSettings(
+  config: Config,
+  source: Address,
+  linkMtuBytes: number,
+  localMtuBytes: number,
+): FibSettings {
   const { tunnel, security } = config;
+  const deviceMtuBytes = tunnel.mtu === 'auto' ? linkMtuBytes - ENCAPSULATION_BYTES : tunnel.mtu;
   return {
     source,
     tunnelAddress: tunnel.address ?? 0,
     linkMtuBytes: Math.min(linkMtuBytes, LINK_MTU_MAX),
-    ...(tunnel.mtu === 'auto' ? {} : { deviceMtuBytes: tunnel.mtu }),
+    deviceMtuBytes: Math.min(deviceMtuBytes, localMtuBytes),
     ttl: tunnel.ttl,
     dscp: tunnel.dscp,
     ecn: tunnel.ecn,

@@ -23,6 +23,10 @@ const TURNS_PER_CHECK = 64;
 /** A mask: asking for the overflow count is a system call, which one packet in a quiet moment should not pay for. */
 const PARKS_PER_OVERFLOW_CHECK = 255;
 
+/** Wake-ups in a row without a packet that are taken for chance; then the worker pauses after each. */
+const FRUITLESS_MAX = 16;
+const FRUITLESS_PAUSE_MS = 20;
+
 const DEVICE_BIT = 1;
 const UNDERLAY_BIT = 2;
 const READY_BITS = DEVICE_BIT | UNDERLAY_BIT;
@@ -45,17 +49,24 @@ function run(setup: WorkerSetup, native: Native): void {
   const descriptors = Int32Array.of(setup.deviceDescriptor, setup.underlayDescriptor, setup.wakeDescriptor);
 
   let parks = 0;
+  let fruitless = 0;
   while (Atomics.load(control, 0) === CONTROL.RUN) {
     // Parked, this reader holds nothing of the FIB image, so an idle worker never delays the reuse of its memory.
     // Packets that wait for a full send queue name their peers by index: until they are gone, the epoch of those indexes is not left.
     if (!engine.isBlocked) leaveEpoch(words, setup.engine);
     const ready = native.poll(descriptors, 3, engine.isBlocked ? BLOCKED_PARK_MS : PARK_MS);
     assert(ready >= 0, 'poll on open descriptors succeeds');
+    let moved = 0;
     if ((ready & READY_BITS) !== 0 || engine.isBlocked) {
       for (let turn = 0; turn < TURNS_PER_CHECK; turn++) {
         if (!engine.isBlocked) enterEpoch(words, setup.engine);
-        if (engine.turn() === 0) break;
+        const turned = engine.turn();
+        if (turned === 0) break;
+        moved = turned;
       }
+      // A descriptor that is ready for ever and gives nothing, as that of a device that was removed, must not burn a processor.
+      fruitless = moved === 0 ? fruitless + 1 : 0;
+      if (fruitless > FRUITLESS_MAX) Atomics.wait(control, 0, CONTROL.RUN, FRUITLESS_PAUSE_MS);
     }
     if (!icmp.isEmpty) native.wakeSignal(setup.icmpDescriptor);
     parks = (parks + 1) & PARKS_PER_OVERFLOW_CHECK;

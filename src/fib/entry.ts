@@ -20,7 +20,7 @@ export interface FibSettings {
   readonly tunnelAddress: Address;
   /** MTU of the underlay device. */
   readonly linkMtuBytes: number;
-  /** MTU of the TUN device; by default what encapsulation leaves of the link's. */
+  /** What merged TCP is cut to: the MTU of the TUN device or of a pod behind it; by default what encapsulation leaves of the link's. */
   readonly deviceMtuBytes?: number;
   /** 1 to 255. */
   readonly ttl: number | 'inherit';

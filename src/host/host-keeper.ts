@@ -4,6 +4,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Native } from '../io/native.ts';
 import type { Netlink } from '../io/netlink.ts';
+import type { Link } from '../io/netlink-link.ts';
 import { type KernelNotice, NetlinkSubscription, NOTICE_GROUP } from '../io/netlink-subscription.ts';
 import { restoreDevice, type TunnelDevice } from './device.ts';
 import type { RouteInstaller } from './route-installer.ts';
@@ -26,6 +27,8 @@ export interface HostKeeperSetup {
   readonly onAddressChange: () => void;
   /** The MTU of the underlay device is another now. */
   readonly onUnderlayMtu: (mtuBytes: number) => void;
+  /** A device other than ours is there, or changed. */
+  readonly onLink: (link: Link) => void;
   /** Somebody removed the TUN device: nothing of it can be used any more. */
   readonly onDeviceLost: () => void;
 }
@@ -74,7 +77,7 @@ export class HostKeeper {
   }
 
   #notice(notice: KernelNotice): void {
-    const { routes, device, underlay, onAddressChange, onDeviceLost } = this.#setup;
+    const { routes, device, underlay, onAddressChange, onLink, onDeviceLost } = this.#setup;
     switch (notice.kind) {
       case 'address':
         onAddressChange();
@@ -87,7 +90,10 @@ export class HostKeeper {
             this.stop();
             onDeviceLost();
           }
-        } else if (notice.link.index === underlay.deviceIndex) this.#underlayLink(notice.link.mtuBytes);
+        } else if (!notice.isRemoved) {
+          if (notice.link.index === underlay.deviceIndex) this.#underlayLink(notice.link.mtuBytes);
+          onLink(notice.link);
+        }
         return;
       case 'route':
         // What we remove ourselves is no longer wanted by the time the notice arrives.

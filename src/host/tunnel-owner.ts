@@ -8,6 +8,7 @@ import { fibSettings } from '../dataplane/settings.ts';
 import type { Fib } from '../fib/fib.ts';
 import type { Native } from '../io/native.ts';
 import type { Netlink } from '../io/netlink.ts';
+import type { Link } from '../io/netlink-link.ts';
 import type { Table } from '../table/table.ts';
 import { restoreDevice } from './device.ts';
 import type { RouteInstaller } from './route-installer.ts';
@@ -42,6 +43,8 @@ export interface TunnelOwnerSetup {
 export class TunnelOwner implements HostRoutes {
   readonly #setup: TunnelOwnerSetup;
   #underlay: Underlay | undefined;
+  /** Of all devices that packets may leave by towards local hosts. */
+  #localMtuBytes = Number.POSITIVE_INFINITY;
   #tunnel: Tunnel | undefined;
   #reopening: Promise<void> = Promise.resolve();
   #closed = false;
@@ -58,6 +61,7 @@ export class TunnelOwner implements HostRoutes {
     this.#underlay = findUnderlay(netlink, { address: wish.address, device: wish.device, towards });
     onUnderlay(this.#underlay);
     fib.setLocal(cluster.cidrs);
+    this.#localMtuBytes = smallestMtu(netlink.links(), config().tunnel.device);
     this.configure(config());
     this.#tunnel = this.#openTunnel(this.#underlay);
   }
@@ -65,7 +69,8 @@ export class TunnelOwner implements HostRoutes {
   /** Tells the packet path what changed in the configuration. */
   configure(config: Config): void {
     if (this.#underlay === undefined) return;
-    this.#setup.fib.configure(fibSettings(config, this.#underlay.address, this.#underlay.mtuBytes));
+    const { address, mtuBytes } = this.#underlay;
+    this.#setup.fib.configure(fibSettings(config, address, mtuBytes, this.#localMtuBytes));
   }
 
   add(cidrs: Parameters<HostRoutes['add']>[0]): void {
@@ -110,6 +115,7 @@ export class TunnelOwner implements HostRoutes {
       onProblems,
       onAddressChange,
       onUnderlayMtu: (mtuBytes) => this.#underlayMtuChanged(mtuBytes),
+      onLink: (link) => this.#linkSeen(link),
       onDeviceLost: () => {
         this.#reopening = this.#reopen();
       },
@@ -151,6 +157,14 @@ export class TunnelOwner implements HostRoutes {
     }
   }
 
+  /** A pod's device may come with a smaller MTU than all before. It only ever sinks: smaller segments reach everybody. */
+  #linkSeen(link: Link): void {
+    const mtuBytes = smallestMtu([link], this.#setup.config().tunnel.device);
+    if (mtuBytes >= this.#localMtuBytes) return;
+    this.#localMtuBytes = mtuBytes;
+    this.configure(this.#setup.config());
+  }
+
   /** A route that the kernel does not take is a problem to show, and to try again, but holds up no other route. */
   #changeRoutes(change: (routes: RouteInstaller) => void): void {
     const routes = this.#tunnel?.routes;
@@ -170,4 +184,15 @@ function firstGateway(table: Table): Address | undefined {
     if (gateway !== undefined) return gateway.address;
   }
   return undefined;
+}
+
+/** Every IPv4 link carries packets of 576 bytes, with their headers (RFC 791 §3.1); a device with less carries something else. */
+const LOCAL_MTU_BYTES_MIN = 576;
+
+function smallestMtu(links: readonly Link[], tunnelDevice: string): number {
+  const others = links.filter(
+    ({ name, isUp, mtuBytes }) =>
+      isUp && name !== tunnelDevice && name !== 'lo' && mtuBytes >= LOCAL_MTU_BYTES_MIN,
+  );
+  return Math.min(...others.map(({ mtuBytes }) => mtuBytes));
 }

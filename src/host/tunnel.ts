@@ -35,6 +35,7 @@ export interface TunnelParts {
   readonly onProblems: HostKeeperSetup['onProblems'];
   readonly onAddressChange: HostKeeperSetup['onAddressChange'];
   readonly onUnderlayMtu: HostKeeperSetup['onUnderlayMtu'];
+  readonly onLink: HostKeeperSetup['onLink'];
   readonly onDeviceLost: HostKeeperSetup['onDeviceLost'];
 }
 
@@ -87,6 +88,7 @@ export function openTunnel(parts: TunnelParts): Tunnel {
       onProblems: parts.onProblems,
       onAddressChange: parts.onAddressChange,
       onUnderlayMtu: parts.onUnderlayMtu,
+      onLink: parts.onLink,
       onDeviceLost: parts.onDeviceLost,
     });
     // Last, because running engines cannot be taken back without waiting for them.

@@ -49,7 +49,12 @@ export const DROP_REASONS: readonly DropReason[] = [
     direction: 'both',
     meaning: 'the inner header length is below 20, or the total length below the header length',
   },
-  { verdict: 4, name: 'inner-checksum', direction: 'both', meaning: 'the inner header checksum is wrong' },
+  {
+    verdict: 4,
+    name: 'inner-checksum',
+    direction: 'both',
+    meaning: 'the inner header checksum is wrong, or the TCP checksum of a packet that GRO has merged',
+  },
   { verdict: 5, name: 'inner-ttl', direction: 'both', meaning: 'the inner TTL is 0 (RFC 2003 §3.1)' },
   {
     verdict: 6,

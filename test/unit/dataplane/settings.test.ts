@@ -16,7 +16,7 @@ function configOf(document: unknown): Config {
 
 test('every setting of the packet path comes from its field of the configuration', () => {
   const config = configOf(EVERY_FIELD);
-  assert.deepEqual(fibSettings(config, SOURCE, 1500), {
+  assert.deepEqual(fibSettings(config, SOURCE, 1500, 9000), {
     ...{
       source: SOURCE,
       tunnelAddress: 0,
@@ -32,22 +32,36 @@ test('every setting of the packet path comes from its field of the configuration
 });
 
 test('without a word the settings are the safe ones of the design', () => {
-  assert.deepEqual(fibSettings(configOf(parse(MINIMAL)), SOURCE, 1500), {
-    ...{ source: SOURCE, tunnelAddress: 0, linkMtuBytes: 1500, ttl: 64, dscp: 'inherit', ecn: 'normal' },
+  assert.deepEqual(fibSettings(configOf(parse(MINIMAL)), SOURCE, 1500, 9000), {
+    ...{
+      source: SOURCE,
+      tunnelAddress: 0,
+      linkMtuBytes: 1500,
+      deviceMtuBytes: 1480,
+      ttl: 64,
+      dscp: 'inherit',
+      ecn: 'normal',
+    },
     ...{ clampMss: true, fragment: 'inner', innerSource: 'strict', transit: [], allowedSources: [] },
   });
 });
 
 test('the MTU of a link is at most the largest IPv4 packet, as a loopback device has a larger one', () => {
   const config = configOf(parse(MINIMAL));
-  assert.equal(fibSettings(config, SOURCE, 65_535).linkMtuBytes, 65_535);
-  assert.equal(fibSettings(config, SOURCE, 65_536).linkMtuBytes, 65_535);
+  assert.equal(fibSettings(config, SOURCE, 65_535, 9000).linkMtuBytes, 65_535);
+  assert.equal(fibSettings(config, SOURCE, 65_536, 9000).linkMtuBytes, 65_535);
+});
+
+test('merged TCP is cut to the smallest MTU on its way: that of the device, or of a pod behind it', () => {
+  const config = configOf(parse(MINIMAL));
+  assert.equal(fibSettings(config, SOURCE, 1500, 1440).deviceMtuBytes, 1440);
+  assert.equal(fibSettings(config, SOURCE, 1500, 9000).deviceMtuBytes, 1480);
 });
 
 test('the FIB image holds each setting in its word', () => {
   const words = (document: unknown, mtu: number): Uint32Array => {
     const fib = new Fib({ capacityBytes: 1 << 16 });
-    fib.configure(fibSettings(configOf(document), SOURCE, mtu));
+    fib.configure(fibSettings(configOf(document), SOURCE, mtu, 9000));
     return fib.words;
   };
   const minimal = words(parse(MINIMAL), 1500);
