@@ -38,9 +38,9 @@ import { SourceRunner } from './watch/source-runner.ts';
 /** How long the start waits for the sources; what they know later comes later. */
 const FIRST_WORD_MS = 2000;
 
-/** A publication of this many routes leaves garbage worth collecting, once what follows it (the snapshot on disk) is over. */
+/** A publication of this many routes leaves garbage worth collecting: what loading made, and a little later what the snapshot on disk took. */
 const LARGE_PUBLICATION = 10_000;
-const COLLECT_DELAY_MS = SNAPSHOT_DELAY_MS + 1000;
+const COLLECT_DELAYS_MS = [500, SNAPSHOT_DELAY_MS + 500];
 
 /** Soft state ages in minutes. */
 const AGING_INTERVAL_MS = 5000;
@@ -360,7 +360,7 @@ export class Gateway {
     // The portable engine shares this thread: it would not carry packets meanwhile.
     const isPortable = this.#state.config.tunnel.underlaySocket === 'raw-socket';
     if (set.length + removed.length >= LARGE_PUBLICATION && !isPortable)
-      this.#later(COLLECT_DELAY_MS, collectGarbage);
+      for (const delayMs of COLLECT_DELAYS_MS) this.#later(delayMs, collectGarbage);
   }
 
   async #reloadNow(): Promise<ReloadResult> {
