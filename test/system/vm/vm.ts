@@ -27,13 +27,13 @@ export class Vm {
     const folder = mkdtempSync(`/run/vm-${machine.name}-`);
     // The service runs as another user and has to reach its notification socket.
     chmodSync(folder, 0o755);
-    for (const name of ['home', 'bin', 'upper', 'work']) mkdirSync(join(folder, name));
+    for (const name of ['home', 'bin', 'upper', 'scratch']) mkdirSync(join(folder, name));
     const systemctl = join(folder, 'bin', 'systemctl');
     writeFileSync(systemctl, `#!/bin/sh\nexec ${process.execPath} ${SYSTEMCTL} "$@"\n`, { mode: 0o755 });
     const mounts = OWN_FOLDERS.map((own) => {
       const name = own.replaceAll('/', '_');
-      const layers = `lowerdir=${own},upperdir=${folder}/upper/${name},workdir=${folder}/work/${name}`;
-      return `mkdir ${folder}/upper/${name} ${folder}/work/${name} && mount -t overlay overlay -o ${layers} ${own}`;
+      const layers = `lowerdir=${own},upperdir=${folder}/upper/${name},workdir=${folder}/scratch/${name}`;
+      return `mkdir ${folder}/upper/${name} ${folder}/scratch/${name} && mount -t overlay overlay -o ${layers} ${own}`;
     });
     // udev's rules open the device node to every user; a machine without udev has it for root alone.
     const node = join(folder, 'tun');
