@@ -3,9 +3,12 @@ import type { Address, Cidr } from '../base/address.ts';
 /** An underlay address that decapsulates for a cluster. Flows are shared among the gateways of a route in proportion to `weight`. */
 export interface Gateway {
   readonly address: Address;
-  /** 1 to GATEWAY_WEIGHT_MAX of base/limits.ts. */
+  /** Up to GATEWAY_WEIGHT_MAX of base/limits.ts. 0: it gets no flows, but what comes from it is accepted (it drains, or changed its address). */
   readonly weight: number;
 }
+
+/** What an own CIDR is for: services are DNATed by this host, everything else is forwarded. */
+export type LocalUse = 'pods' | 'services' | 'routes';
 
 /** One watcher's statement: this CIDR of this cluster is behind these gateways. */
 export interface Claim {
@@ -14,6 +17,8 @@ export interface Claim {
   readonly cidr: Cidr;
   readonly cluster: string;
   readonly gateways: readonly Gateway[];
+  /** Present: the CIDR is our own, learned and not configured; `cluster` is our own name then and `gateways` is empty. */
+  readonly local?: LocalUse;
 }
 
 /**

@@ -1,0 +1,39 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Address, Cidr } from '../base/address.ts';
+
+/** What others have to know of this gateway. */
+export interface OwnGateway {
+  readonly cluster: string;
+  /** Unique among the gateways of the cluster. */
+  readonly name: string;
+  /** Underlay address; undefined while it is not known. */
+  readonly address: Address | undefined;
+  /** Own CIDRs, configured and learned, none inside another. */
+  readonly cidrs: readonly Cidr[];
+}
+
+/** This gateway as it is now, for those who announce it. */
+export class OwnGatewayFeed {
+  readonly #listeners = new Set<() => void>();
+  #current: OwnGateway;
+
+  constructor(first: OwnGateway) {
+    this.#current = first;
+  }
+
+  get current(): OwnGateway {
+    return this.#current;
+  }
+
+  set(next: OwnGateway): void {
+    if (isDeepStrictEqual(this.#current, next)) return;
+    this.#current = next;
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Returns what ends the subscription. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
