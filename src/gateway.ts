@@ -1,10 +1,11 @@
 import type { Server as LockServer } from 'node:net';
+import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import { gatewayMetrics } from './admin/gateway-metrics.ts';
 import { type GatewayParts, type GatewayState, RunningGatewayView } from './admin/gateway-view.ts';
 import { type AdminServer, startAdminServer } from './admin/server.ts';
 import type { ReloadResult } from './admin/view.ts';
-import { formatAddress } from './base/address.ts';
+import { type Address, type Cidr, formatAddress } from './base/address.ts';
 import { type Clock, systemClock, type Timer } from './base/clock.ts';
 import { GatewayError, messageOf } from './base/errors.ts';
 import { loadConfig } from './config/load.ts';
@@ -31,9 +32,14 @@ import { readVersion } from './observe/version.ts';
 import type { TableSettings } from './table/refusal.ts';
 import type { RouteChanges } from './table/route.ts';
 import { Table } from './table/table.ts';
+import { ClusterNotes } from './watch/cluster-notes.ts';
 import { ConfigFileWatch } from './watch/config-file.ts';
 import { ConfiguredSources } from './watch/configured-sources.ts';
+import type { WatchEnvironment } from './watch/environment.ts';
+import { type OwnGateway, OwnGatewayFeed } from './watch/own-gateway.ts';
 import { SourceRunner } from './watch/source-runner.ts';
+import { StreamRegistry } from './watch/stream-state.ts';
+import { watcherOf } from './watch/watcher-of.ts';
 
 /** How long the start waits for the sources; what they know later comes later. */
 const FIRST_WORD_MS = 2000;
@@ -76,6 +82,7 @@ export class Gateway {
   readonly #publisher: Publisher;
   readonly #sources: SourceRunner;
   readonly #configured: ConfiguredSources;
+  readonly #own: OwnGatewayFeed;
   readonly #pathMtu = new PathMtuTable();
   readonly #icmpFeed: IcmpFeed;
   readonly #view: RunningGatewayView;
@@ -135,7 +142,18 @@ export class Gateway {
       (durationMs, changes) => this.#published(durationMs, changes),
     );
     this.#sources = new SourceRunner(this.#table, this.#clock, this.#logger, () => this.#changed());
-    this.#configured = new ConfiguredSources(this.#sources, config, this.#clock, this.#logger);
+    this.#own = new OwnGatewayFeed(ownGateway(config, undefined, config.cluster.cidrs));
+    const environment: WatchEnvironment = {
+      clock: this.#clock,
+      logger: this.#logger,
+      streams: new StreamRegistry(),
+      notes: new ClusterNotes(),
+      own: this.#own,
+      random: Math.random,
+    };
+    this.#configured = new ConfiguredSources(this.#sources, config, (watch) =>
+      watcherOf(watch, { environment }),
+    );
     this.#icmpFeed = new IcmpFeed({
       pathMtu: this.#pathMtu,
       clock: this.#clock,
@@ -459,6 +477,14 @@ export class Gateway {
     });
     this.#timers.add(timer);
   }
+}
+
+/** This gateway as others see it. */
+function ownGateway(config: Config, address: Address | undefined, cidrs: readonly Cidr[]): OwnGateway {
+  const { name, gateway } = config.cluster;
+  // The DaemonSet gives the name of the node; in the host's network namespace the host name is often the same, but not always.
+  const own = gateway === 'auto' ? process.env.NODE_NAME || hostname() : gateway;
+  return { cluster: name, name: own, address, cidrs };
 }
 
 /** A promise that somebody may reject later; nobody has to listen. */

@@ -102,7 +102,23 @@ function* unknownTransit({ clusters, security, watch }: Config): Iterable<Warnin
   }
 }
 
+/** The word in these fields that stands for no file. */
+const FILES_OF_SOURCES = {
+  path: '',
+  kubeconfig: 'in-cluster',
+  passwordFile: 'none',
+  caFile: 'none',
+  certFile: 'none',
+  keyFile: 'none',
+};
+
 function* missingPaths({ watch }: Config): Iterable<Warning> {
-  for (const [i, { path }] of watch.entries())
-    if (!existsSync(path)) yield { path: ['watch', i, 'path'], message: `${path} does not exist` };
+  for (const [i, source] of watch.entries()) {
+    const fields: Readonly<Record<string, unknown>> = source;
+    for (const [field, none] of Object.entries(FILES_OF_SOURCES)) {
+      const path = fields[field];
+      if (typeof path === 'string' && path !== none && !existsSync(path))
+        yield { path: ['watch', i, field], message: `${path} does not exist` };
+    }
+  }
 }

@@ -1,6 +1,10 @@
 import { resolve } from 'node:path';
 import { type Address, type Cidr, cidrHolds, formatAddress } from '../base/address.ts';
 import type { Complaint } from './section.ts';
+import { type SourceKey, sourceName } from './source-name.ts';
+
+/** In sources: our own cluster. */
+export const LOCAL = 'local';
 
 /** What a check may find in a mapping of which some fields could not be read. */
 type Draft = { readonly [field: string]: unknown };
@@ -47,19 +51,24 @@ export function* eachGatewayOnce(gateways: unknown): Iterable<Complaint> {
   }
 }
 
-/** The same file watched twice: sources go by their paths. `folder` is where relative ones start. */
+/** The same source twice: its two entries would withdraw each other's claims. `folder` is where relative paths start. */
 export function* eachWatchOnce(config: unknown, folder: string): Iterable<Complaint> {
   const seen = new Map<string, number>();
-  for (const [i, source] of elements(mapping(config).watch).entries()) {
-    const { path } = mapping(source);
-    if (typeof path !== 'string') continue;
-    const resolved = resolve(folder, path);
-    const first = seen.get(resolved);
-    if (first === undefined) seen.set(resolved, i);
+  for (const [i, value] of elements(mapping(config).watch).entries()) {
+    const source = mapping(value);
+    if (typeof source.kind !== 'string') continue;
+    const isFile = source.kind === 'file';
+    if (isFile && typeof source.path !== 'string') continue;
+    const key = { ...source, ...(isFile && { path: resolve(folder, String(source.path)) }) } as SourceKey;
+    const name = sourceName(key);
+    const first = seen.get(name);
+    if (first === undefined) seen.set(name, i);
     else {
       yield {
-        path: ['watch', i, 'path'],
-        message: `expected each file or folder once, got ${resolved} again (first at element ${first})`,
+        path: ['watch', i, isFile ? 'path' : 'kind'],
+        message: isFile
+          ? `expected each file or folder once, got ${key.path} again (first at element ${first})`
+          : `expected each source once, got ${name} again (first at element ${first})`,
       };
     }
   }
@@ -67,11 +76,57 @@ export function* eachWatchOnce(config: unknown, folder: string): Iterable<Compla
 
 /** Mistakes that only show when two sections are compared. Overlaps of CIDRs are not here: the table judges them for every source alike. */
 export function* acrossSections(config: unknown): Iterable<Complaint> {
-  const { cluster, underlay, tunnel, clusters, security } = mapping(config);
+  const { cluster, underlay, tunnel, clusters, security, watch } = mapping(config);
+  yield* ownName(mapping(cluster).name);
+  yield* sources(watch, mapping(cluster).name);
   yield* remoteClusters(mapping(cluster).name, mapping(underlay).address, clusters);
   yield* transitClusters(mapping(cluster).name, mapping(security).transit);
   yield* tunnelAgainstUnderlay(mapping(tunnel), mapping(underlay));
   yield* tunnelAddressInside(mapping(tunnel).address, mapping(cluster).cidrs);
+}
+
+/** A source says `local` of what is ours. */
+function* ownName(name: unknown): Iterable<Complaint> {
+  if (name !== LOCAL) return;
+  yield {
+    path: ['cluster', 'name'],
+    message: `expected another name, got "${LOCAL}", which stands for our own cluster in sources`,
+  };
+}
+
+function* sources(watch: unknown, ourName: unknown): Iterable<Complaint> {
+  for (const [i, value] of elements(watch).entries()) {
+    const { kind, cluster, datastore, endpoints, gateways, certFile, keyFile, via } = mapping(value);
+    const at = (field: string, message: string): Complaint => ({ path: ['watch', i, field], message });
+    if (cluster !== undefined && cluster === ourName)
+      yield at(
+        'cluster',
+        `expected ${LOCAL} or the name of a remote cluster, got "${ourName}", which is our own (cluster.name)`,
+      );
+    const isEtcd = kind === 'etcd' || (kind === 'calico' && datastore === 'etcd');
+    if (isEtcd && elements(endpoints).length === 0)
+      yield at('endpoints', 'expected at least one endpoint of etcd, got none');
+    if (kind === 'calico' && datastore === 'etcd' && gateways === 'objects')
+      yield at(
+        'gateways',
+        'expected all or labels, got objects; TunnelGateway objects are in Kubernetes, not in etcd',
+      );
+    if (
+      isEtcd &&
+      typeof certFile === 'string' &&
+      typeof keyFile === 'string' &&
+      (certFile === 'none') !== (keyFile === 'none')
+    )
+      yield at(
+        certFile === 'none' ? 'certFile' : 'keyFile',
+        'expected a file, got none; certificate and key belong together',
+      );
+    if (kind === 'kernel-routes' && cluster === LOCAL && elements(via).length > 0)
+      yield at(
+        'via',
+        'expected none, since our own CIDRs are behind no gateway; name a remote cluster in `cluster`',
+      );
+  }
 }
 
 function* remoteClusters(ourName: unknown, ourAddress: unknown, clusters: unknown): Iterable<Complaint> {

@@ -157,6 +157,37 @@ export function label() {
   });
 }
 
+/** RFC 1123 §2.1, and what Kubernetes allows as the name of a node. */
+const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/;
+
+export function hostNameOr<const T extends string>(word: T) {
+  return leaf<string>({
+    expected: `${word}, or a name of letters, digits, dots and inner hyphens, 253 characters at most`,
+    json: { type: 'string', pattern: HOST_NAME.source },
+    read: (raw) => (typeof raw === 'string' && HOST_NAME.test(raw) ? raw : new Mistake()),
+    print: (value) => value,
+  });
+}
+
+/** One requirement of a label selector; the prefix of a key and the rest are checked where the selector is used. */
+const REQUIREMENT = /^!?[A-Za-z0-9][\w./-]{0,316}(?:(?:=|==|!=)[\w.-]{0,63})?$/;
+const SELECTOR_CHARS_MAX = 1000;
+
+/** `all`, `objects`, or a label selector as kubectl takes it with -l. */
+export function gatewayChoice() {
+  return leaf<string>({
+    expected: 'all, objects, or labels such as role=edge,!spot',
+    json: { type: 'string', minLength: 1 },
+    read(raw) {
+      if (typeof raw !== 'string' || raw.length > SELECTOR_CHARS_MAX) return new Mistake();
+      if (raw === 'all' || raw === 'objects') return raw;
+      const wrong = raw.split(',').find((part) => !REQUIREMENT.test(part.trim()));
+      return wrong === undefined ? raw : new Mistake(`"${wrong}" is no requirement on a label`);
+    },
+    print: (value) => value,
+  });
+}
+
 /** What dev_valid_name of the kernel (net/core/dev.c) accepts, without `%`, which makes it pick a name by itself. */
 const DEVICE = /^(?!\.{1,2}$)[!-$&-.0-9;-~]{1,15}$/;
 
@@ -174,6 +205,16 @@ const PATH_BYTES_MAX = 4095;
 export function path() {
   return leaf<string>({
     expected: 'a path of a file or a folder',
+    json: { type: 'string', minLength: 1 },
+    read: readPath,
+    print: (value) => value,
+  });
+}
+
+/** A path, or one word that is none. */
+export function pathOr<const T extends string>(word: T) {
+  return leaf<string>({
+    expected: `a path of a file, or ${word}`,
     json: { type: 'string', minLength: 1 },
     read: readPath,
     print: (value) => value,

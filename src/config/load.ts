@@ -12,6 +12,7 @@ import {
   configSchema,
 } from './schema.ts';
 import { across } from './section.ts';
+import type { WatchConfig } from './watch-schema.ts';
 
 export interface LoadedConfig {
   readonly config: Config;
@@ -33,8 +34,28 @@ export function parseConfig(text: string, file: string): Parsed<Config> {
   const schema = across(configSchema, (draft) => eachWatchOnce(draft, folder));
   const parsed = parseDocument(text, file, schema);
   if (parsed.problems !== undefined) return parsed;
-  const watch = parsed.value.watch.map((source) => ({ ...source, path: resolve(folder, source.path) }));
-  return { value: { ...parsed.value, watch } };
+  return {
+    value: { ...parsed.value, watch: parsed.value.watch.map((source) => withAbsolutePaths(source, folder)) },
+  };
+}
+
+/** Fields of sources that name files, and the word that stands for none. */
+const FILE_FIELDS = {
+  path: undefined,
+  kubeconfig: 'in-cluster',
+  passwordFile: 'none',
+  caFile: 'none',
+  certFile: 'none',
+  keyFile: 'none',
+} as const;
+
+function withAbsolutePaths(source: WatchConfig, folder: string): WatchConfig {
+  const absolute: Record<string, unknown> = { ...source };
+  for (const [field, word] of Object.entries(FILE_FIELDS)) {
+    const value = absolute[field];
+    if (typeof value === 'string' && value !== word) absolute[field] = resolve(folder, value);
+  }
+  return absolute as WatchConfig;
 }
 
 /** Reads a watched file: a mapping with `clusters`, or a bare list of clusters. An empty file is a problem, because a half-written one is. */

@@ -9,6 +9,8 @@ export interface SchemaField {
   readonly required: boolean;
   readonly expected: string;
   readonly description: string;
+  /** Below a list whose elements are of several kinds: those kinds that have the field. Else empty. */
+  readonly kinds: readonly string[];
 }
 
 /** Takes off what stands around a mapping, list or value: defaults. */
@@ -39,8 +41,12 @@ export function fieldNamesAt(schema: z.core.$ZodType, path: readonly PropertyKey
   return Object.keys((here && shapeOf(here)) ?? {});
 }
 
-/** Every field, parents before children, in the order of the schema. */
-export function* walkSchema(schema: z.core.$ZodType, path = ''): Iterable<SchemaField> {
+/** Every field, parents before children, in the order of the schema; one that several kinds of a union have comes once. */
+export function* walkSchema(
+  schema: z.core.$ZodType,
+  path = '',
+  kinds: readonly string[] = [],
+): Iterable<SchemaField> {
   const inner = unwrap(schema);
   const shape = shapeOf(inner);
   const meta: Record<string, unknown> = z.globalRegistry.get(inner) ?? {};
@@ -53,10 +59,38 @@ export function* walkSchema(schema: z.core.$ZodType, path = ''): Iterable<Schema
       required: !(schema instanceof z.ZodPrefault),
       expected: String(meta.expected ?? ''),
       description: String(meta.description ?? ''),
+      kinds,
     };
   }
-  if (inner instanceof z.ZodArray) yield* walkSchema(inner.element as z.core.$ZodType, `${path}[]`);
-  for (const [name, child] of Object.entries(shape ?? {})) {
-    yield* walkSchema(child, path === '' ? name : `${path}.${name}`);
+  if (inner instanceof z.ZodUnion) yield* walkUnion(inner, path);
+  else if (inner instanceof z.ZodArray)
+    yield* walkSchema(inner.element as z.core.$ZodType, `${path}[]`, kinds);
+  else {
+    for (const [name, child] of Object.entries(shape ?? {})) {
+      yield* walkSchema(child, path === '' ? name : `${path}.${name}`, kinds);
+    }
+  }
+}
+
+/** The fields of all members, told apart by `kind`, a literal in each. */
+function* walkUnion(union: z.ZodUnion, path: string): Iterable<SchemaField> {
+  const members = union.options.map((option) => shapeOf(option) ?? {});
+  const kindOf = (shape: Record<string, z.core.$ZodType>) => String((shape.kind as z.ZodLiteral).value);
+  const all = members.map(kindOf);
+  const described = members.map(({ kind }) => z.globalRegistry.get(kind as z.ZodLiteral) ?? {});
+  yield {
+    path: `${path}.kind`,
+    kind: 'value',
+    default: undefined,
+    required: true,
+    expected: all.join(', '),
+    description: all.map((name, i) => `${name}: ${String(described[i]?.description)}`).join('; '),
+    kinds: all,
+  };
+  const fields = new Map(members.flatMap((shape) => Object.entries(shape)));
+  fields.delete('kind');
+  for (const [name, child] of fields) {
+    const having = members.filter((shape) => name in shape).map(kindOf);
+    yield* walkSchema(child, `${path}.${name}`, having);
   }
 }

@@ -1,29 +1,23 @@
-import { z } from 'zod';
-import {
-  CLUSTERS_MAX,
-  DECAPSULATE_FROM_MAX,
-  GATEWAY_WEIGHT_MAX,
-  GATEWAYS_MAX,
-  LOCAL_CIDRS_MAX,
-} from '../base/limits.ts';
+import type { z } from 'zod';
+import { CLUSTERS_MAX, DECAPSULATE_FROM_MAX, GATEWAYS_MAX, LOCAL_CIDRS_MAX } from '../base/limits.ts';
 import { acrossSections, eachGatewayOnce, eachNameOnce } from './cross-checks.ts';
 import {
   absolutePathOr,
-  address,
   addressOr,
   choice,
   cidr,
   cidrOrAddress,
   device,
   flag,
+  hostNameOr,
   integer,
   integerOr,
   label,
   listenOr,
-  path,
 } from './fields.ts';
 import { across, list, section } from './section.ts';
-import { duration, durationOrNever, size } from './units.ts';
+import { duration, size } from './units.ts';
+import { gatewaySchema, watchSchema } from './watch-schema.ts';
 
 /** The FIB holds this many prefixes; a list beyond it could not be used. */
 export const CIDRS_MAX = 1_000_000;
@@ -33,13 +27,6 @@ const WORKERS_MAX = 32;
 const TUNNEL_MTU_MIN = 576;
 /** A total length of 16 bits, less the outer header. */
 const TUNNEL_MTU_MAX = 65_515;
-
-const gatewaySchema = section({
-  address: address().describe('underlay address of a gateway that decapsulates for the cluster'),
-  weight: integer(1, GATEWAY_WEIGHT_MAX)
-    .describe('share of the flows, in proportion to the weights of the other gateways')
-    .prefault(1),
-});
 
 /** A remote cluster, as in `clusters` of the configuration and in watched files. */
 const clusterSchema = section({
@@ -56,34 +43,16 @@ export const clustersSchema = across(list(clusterSchema, 'clusters', 0, CLUSTERS
 /** The other shape of a watched file. */
 export const clusterFileSchema = section({ clusters: clustersSchema });
 
-const fileWatchSchema = section({
-  // A literal and no choice(), because zod picks the member of the union by it.
-  kind: z
-    .literal('file')
-    .meta({ expected: 'file' })
-    .describe('a YAML or JSON file, or a folder of them, that lists remote clusters'),
-  path: path().describe('the file or folder; a relative path starts at the folder of the configuration file'),
-  priority: integer(-1000, 1000)
-    .describe(
-      'among sources that claim the same CIDR for the same cluster, the highest decides on the gateways',
-    )
-    .prefault(0),
-  staleAfter: durationOrNever(1000)
-    .describe('how long the last claims of a source stay in force while it cannot be read')
-    .prefault('never'),
-  massWithdrawalHold: duration(0)
-    .describe('how long the withdrawal of more than half of the claims waits before it is believed')
-    .prefault('30s'),
-  pollInterval: duration(100)
-    .describe('how often the file is compared in case the kernel reported no change')
-    .prefault('5s'),
-});
-
 const clusterSection = section({
   name: label().describe('our own name, as other clusters call us'),
   cidrs: list(cidr(), 'CIDRs', 1, LOCAL_CIDRS_MAX).describe(
-    'our own addresses: never tunnelled, and the only accepted inner destinations',
+    'our own addresses: never tunnelled, and the only accepted inner destinations; sources may learn more',
   ),
+  gateway: hostNameOr('auto')
+    .describe(
+      'name of this gateway among those of its cluster; auto is NODE_NAME of the environment, or the host name',
+    )
+    .prefault('auto'),
 });
 
 const underlaySection = section({
@@ -103,9 +72,14 @@ const tunnelSection = section({
   mtu: integerOr('auto', TUNNEL_MTU_MIN, TUNNEL_MTU_MAX)
     .describe('MTU of the TUN device; auto is the MTU of the underlay device less 20')
     .prefault('auto'),
-  mode: choice(['always'], { 'cross-subnet': 'not supported by this version' })
-    .describe('which gateways are reached through the tunnel')
+  mode: choice(['always', 'cross-subnet'])
+    .describe(
+      'which gateways are reached through the tunnel: all, or only those of other segments; one on our own is routed to directly',
+    )
     .prefault('always'),
+  gatewayGrace: duration(0)
+    .describe('how long a gateway that left its route, or changed its address, may still send to us')
+    .prefault('30s'),
   ttl: integerOr('inherit', 1, 255)
     .describe('TTL of the outer header; inherit copies the inner one (RFC 2003 §3.1)')
     .prefault(64),
@@ -170,6 +144,22 @@ const routesSection = section({
     .prefault(73),
 });
 
+const servicesSection = section({
+  cidrs: list(cidr(), 'CIDRs', 0, LOCAL_CIDRS_MAX)
+    .describe('those of our own CIDRs that are service addresses; sources that read Kubernetes add theirs')
+    .prefault([]),
+  masquerade: choice(['auto', 'always', 'never'])
+    .describe(
+      'whether connections from remote clusters to our services get the address of this host as their source: where the reply would not come back through this gateway, always, or never',
+    )
+    .prefault('auto'),
+  keepSource: flag()
+    .describe(
+      'what leaves our CIDRs for remote clusters keeps its source, whatever other NAT rules of this host say',
+    )
+    .prefault(false),
+});
+
 const hostSection = section({
   checks: choice(['enforce', 'warn', 'off'])
     .describe(
@@ -200,10 +190,9 @@ export const configSchema = across(
     underlay: underlaySection.prefault({}),
     tunnel: tunnelSection.prefault({}),
     clusters: clustersSchema.describe('static remote clusters; watched sources add to them').prefault([]),
-    watch: list(z.discriminatedUnion('kind', [fileWatchSchema]), 'sources', 0, WATCHES_MAX)
-      .describe('sources of remote clusters')
-      .prefault([]),
+    watch: list(watchSchema, 'sources', 0, WATCHES_MAX).describe('sources of remote clusters').prefault([]),
     security: securitySection.prefault({}),
+    services: servicesSection.prefault({}),
     routes: routesSection.prefault({}),
     host: hostSection.prefault({}),
     admin: adminSection.prefault({}),
@@ -216,4 +205,3 @@ export const configSchema = across(
 /** Parsed: addresses as u32, CIDRs as Cidr, durations in ms (`never` is Infinity), sizes in bytes. */
 export type Config = z.output<typeof configSchema>;
 export type ClusterConfig = z.output<typeof clusterSchema>;
-export type WatchConfig = Config['watch'][number];

@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/log.ts';
-import type { Config, WatchConfig } from '../config/schema.ts';
-import { FileWatcher } from './file.ts';
+import type { Config } from '../config/schema.ts';
+import { sourceName } from '../config/source-name.ts';
+import type { WatchConfig } from '../config/watch-schema.ts';
 import type { SourceOptions, SourceRunner } from './source-runner.ts';
 import { StaticWatcher } from './static.ts';
+import type { Watcher } from './watcher.ts';
 
 /** The configuration's own clusters: never stale, and held like those of any other source. */
 const STATIC_OPTIONS: SourceOptions = {
@@ -16,14 +16,12 @@ const STATIC_OPTIONS: SourceOptions = {
 /** The watchers that the configuration asks for, now and after each reload. */
 export class ConfiguredSources {
   readonly #runner: SourceRunner;
-  readonly #clock: Clock;
-  readonly #logger: Logger;
+  readonly #watcherOf: (watch: WatchConfig) => Watcher;
   readonly #static: StaticWatcher;
 
-  constructor(runner: SourceRunner, config: Config, clock: Clock, logger: Logger) {
+  constructor(runner: SourceRunner, config: Config, watcherOf: (watch: WatchConfig) => Watcher) {
     this.#runner = runner;
-    this.#clock = clock;
-    this.#logger = logger;
+    this.#watcherOf = watcherOf;
     this.#static = new StaticWatcher(config.clusters);
   }
 
@@ -48,27 +46,20 @@ export class ConfiguredSources {
       fresh.delete(name);
       if (isDeepStrictEqual(watch, successor)) continue;
       this.#runner.setOptions(name, optionsOf(successor));
-      // How often to look is built into the watcher.
-      if (watch.pollInterval !== successor.pollInterval)
+      // Everything that is not the table's is built into the watcher.
+      if (!isDeepStrictEqual(ownFields(watch), ownFields(successor)))
         await this.#runner.replace(this.#watcherOf(successor));
     }
     for (const watch of fresh.values()) void this.#runner.add(this.#watcherOf(watch), optionsOf(watch));
   }
-
-  #watcherOf(watch: WatchConfig): FileWatcher {
-    return new FileWatcher({
-      path: watch.path,
-      pollIntervalMs: watch.pollInterval,
-      clock: this.#clock,
-      logger: this.#logger,
-    });
-  }
-}
-
-function sourceName(watch: WatchConfig): string {
-  return `${watch.kind}:${watch.path}`;
 }
 
 function optionsOf(watch: WatchConfig): SourceOptions {
   return { priority: watch.priority, staleAfterMs: watch.staleAfter, holdMs: watch.massWithdrawalHold };
+}
+
+/** What the watcher itself depends on. */
+function ownFields(watch: WatchConfig): object {
+  const { priority: _priority, staleAfter: _staleAfter, massWithdrawalHold: _hold, ...own } = watch;
+  return own;
 }

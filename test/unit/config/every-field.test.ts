@@ -6,30 +6,26 @@ import { parseConfig } from '../../../src/config/load.ts';
 import { configSchema } from '../../../src/config/schema.ts';
 import { type SchemaField, walkSchema } from '../../../src/config/schema-walk.ts';
 import { configurationRows } from './documented.ts';
-import { EVERY_FIELD } from './example.ts';
+import { EVERY_FIELD, stepsOf } from './example.ts';
 
 const FIELDS = [...walkSchema(configSchema)];
 /** As an anchor, because a comment on an empty list is written on the next line. */
 const MARK = 'the-wrong-one';
 
-/** `clusters[].name` of the schema as the path of the first such field in a document. */
-function stepsOf(path: string): (string | number)[] {
-  return path
-    .replaceAll('[]', '.0')
-    .split('.')
-    .map((step) => (step === '0' ? 0 : step));
-}
-
-function written(path: string): string {
-  return path.replaceAll('[]', '[0]');
+/** As a problem names the field. */
+function written(field: Pick<SchemaField, 'path' | 'kinds'>): string {
+  return stepsOf(field)
+    .map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`))
+    .join('')
+    .slice(1);
 }
 
 /** The document with one value exchanged, and the line on which that value stands. */
-function withWrong(path: string, wrong: unknown): { text: string; line: number } {
+function withWrong(field: SchemaField, wrong: unknown): { text: string; line: number } {
   const document = new Document(EVERY_FIELD);
   const node = document.createNode(wrong) as Scalar;
   node.anchor = MARK;
-  document.setIn(stepsOf(path), node);
+  document.setIn(stepsOf(field), node);
   const text = document.toString();
   const line = text.split('\n').findIndex((each) => each.includes(`&${MARK} `)) + 1;
   assert.ok(line > 0, `the mark is in\n${text}`);
@@ -44,26 +40,34 @@ const WRONG: Record<SchemaField['kind'], readonly unknown[]> = {
 };
 
 const ACCEPTED: Record<string, readonly unknown[]> = {
-  'watch[].path': ['not a value !'],
+  ...Object.fromEntries(
+    ['path', 'kubeconfig', 'context', 'username', 'passwordFile', 'caFile', 'certFile', 'keyFile'].map(
+      (name) => [`watch[].${name}`, ['not a value !']],
+    ),
+  ),
+  'watch[].register': [true],
+  'watch[].remoteClusters': [true],
+  'services.keepSource': [true],
   'tunnel.clampMss': [true],
   'tunnel.keepOnExit': [true],
 };
 
 test('the example has every field of the schema and is valid', () => {
   const document = new Document(EVERY_FIELD);
-  for (const { path } of FIELDS) assert.ok(document.hasIn(stepsOf(path)), path);
+  for (const field of FIELDS) assert.ok(document.hasIn(stepsOf(field)), field.path);
   assert.equal(parseConfig(document.toString(), 'east.yaml').problems, undefined);
 });
 
-for (const { path, kind } of FIELDS) {
+for (const field of FIELDS) {
+  const { path, kind } = field;
   test(`${path}: each wrong value is reported with its field, its line and what was expected`, () => {
     for (const wrong of WRONG[kind].filter((value) => !ACCEPTED[path]?.includes(value))) {
-      const { text, line } = withWrong(path, wrong);
+      const { text, line } = withWrong(field, wrong);
       const { problems = [] } = parseConfig(text, 'east.yaml');
       const shown = JSON.stringify(wrong);
       assert.deepEqual(
         problems.map((problem) => [problem.file, problem.field, problem.line]),
-        [['east.yaml', written(path), line]],
+        [['east.yaml', written(field), line]],
         `${shown} in\n${text}\n${JSON.stringify(problems)}`,
       );
       assert.match(problems[0]?.message ?? '', /^expected .+, got .+/, shown);
@@ -71,41 +75,46 @@ for (const { path, kind } of FIELDS) {
   });
 }
 
-for (const { path, kind, required } of FIELDS) {
+/** Needed by the values that other fields have in the example. */
+const NEEDED_BY_OTHERS = new Set(['watch[].endpoints', 'watch[].certFile', 'watch[].keyFile']);
+
+for (const field of FIELDS) {
+  const { path, kind } = field;
+  const required = field.required || NEEDED_BY_OTHERS.has(path);
   if (path.endsWith('[]')) continue;
   test(`${path}: is ${required ? 'reported when it is missing' : 'not needed'}`, () => {
     const document = new Document(EVERY_FIELD);
-    document.deleteIn(stepsOf(path));
+    document.deleteIn(stepsOf(field));
     const { problems } = parseConfig(document.toString(), 'east.yaml');
     if (!required) assert.equal(problems, undefined);
     else {
       assert.deepEqual(
         problems?.map(({ field }) => field),
-        [written(path)],
+        [written(field)],
       );
       assert.match(problems?.[0]?.message ?? '', /^expected /);
     }
   });
   if (kind !== 'mapping') continue;
   test(`${path}: a field that it does not have is reported with its line`, () => {
-    assertUnknownReported(path);
+    assertUnknownReported(field);
   });
 }
 
 for (const list of ['clusters', 'clusters[].gateways', 'watch']) {
   test(`${list}: a field that its elements do not have is reported with its line`, () => {
-    assertUnknownReported(`${list}[]`);
+    assertUnknownReported({ path: `${list}[]`, kinds: [] });
   });
 }
 
-function assertUnknownReported(path: string): void {
+function assertUnknownReported(field: Pick<SchemaField, 'path' | 'kinds'>): void {
   const document = new Document(EVERY_FIELD);
-  document.setIn([...stepsOf(path), 'zzzzz'], 1);
+  document.setIn([...stepsOf(field), 'zzzzz'], 1);
   const text = document.toString();
   const { problems } = parseConfig(text, 'east.yaml');
   assert.deepEqual(
     problems?.map(({ field, line }) => [field, line]),
-    [[`${written(path)}.zzzzz`, text.split('\n').findIndex((line) => line.includes('zzzzz')) + 1]],
+    [[`${written(field)}.zzzzz`, text.split('\n').findIndex((line) => line.includes('zzzzz')) + 1]],
   );
   assert.match(problems?.[0]?.message ?? '', /^expected one of the fields .+, got "zzzzz"$/);
 }
@@ -116,11 +125,11 @@ test('every field wrong at once gives one problem for each', () => {
     ({ kind, path }) => kind === 'value' && !path.endsWith('[]') && path !== 'watch[].kind',
   );
   const document = new Document(EVERY_FIELD);
-  for (const { path } of leaves) document.setIn(stepsOf(path), null);
+  for (const field of leaves) document.setIn(stepsOf(field), null);
   const { problems = [] } = parseConfig(document.toString(), 'east.yaml');
   assert.deepEqual(
     problems.map(({ field }) => field),
-    leaves.map(({ path }) => written(path)),
+    leaves.map(written),
   );
 });
 

@@ -20,7 +20,7 @@ import {
   parseSize,
 } from '../../../src/config/units.ts';
 import * as layout from '../../../src/fib/layout.ts';
-import { EVERY_FIELD } from './example.ts';
+import { EVERY_FIELD, MINIMAL } from './example.ts';
 
 /** Whether `value` is accepted at `path` of an otherwise valid file. */
 function accepts(path: readonly (string | number)[], value: unknown): boolean {
@@ -50,7 +50,7 @@ const BOUNDS: readonly [path: (string | number)[], accepted: unknown[], refused:
     ['auto', 1, 32],
     [0, 33],
   ],
-  [['tunnel', 'mode'], ['always'], ['cross-subnet', 'never']],
+  [['tunnel', 'mode'], ['always', 'cross-subnet'], ['never']],
   [['tunnel', 'engine'], ['auto', 'userspace'], ['ebpf']],
   [
     ['tunnel', 'device'],
@@ -69,8 +69,8 @@ const BOUNDS: readonly [path: (string | number)[], accepted: unknown[], refused:
   ],
   [
     ['clusters', 0, 'gateways', 0, 'weight'],
-    [1, GATEWAY_WEIGHT_MAX],
-    [0, GATEWAY_WEIGHT_MAX + 1],
+    [0, GATEWAY_WEIGHT_MAX],
+    [-1, GATEWAY_WEIGHT_MAX + 1],
   ],
   [
     ['watch', 0, 'staleAfter'],
@@ -141,10 +141,10 @@ test('what the configuration accepts has room in the table and in the FIB', () =
 
 test('what this version does not support is told apart from what does not exist', () => {
   const document = new Document(EVERY_FIELD);
-  document.setIn(['tunnel', 'mode'], 'cross-subnet');
+  document.setIn(['tunnel', 'engine'], 'ebpf');
   assert.match(
     parseConfig(document.toString(), 'x').problems?.[0]?.message ?? '',
-    /got "cross-subnet" \(not supported by this version\)$/,
+    /got "ebpf" \(not supported by this version\)$/,
   );
 });
 
@@ -194,4 +194,52 @@ test('a suggestion is near, and there is none when nothing is', () => {
   assert.equal(suggest('clampMSS', ['clampMss', 'ttl']), 'clampMss');
   assert.equal(suggest('zzz', ['cluster', 'tunnel']), undefined);
   assert.equal(suggest('x'.repeat(100_000), ['cluster', 'tunnel']), undefined);
+});
+
+test('a source that contradicts itself is reported at its field', () => {
+  const cases: [string, string][] = [
+    ['{kind: etcd}', 'watch[0].endpoints: expected at least one endpoint of etcd, got none'],
+    [
+      '{kind: calico, datastore: etcd, endpoints: [http://10.0.0.5:2379], gateways: objects}',
+      'watch[0].gateways: expected all or labels, got objects; TunnelGateway objects are in Kubernetes, not in etcd',
+    ],
+    [
+      '{kind: etcd, endpoints: [http://10.0.0.5:2379], certFile: a.pem}',
+      'watch[0].keyFile: expected a file, got none; certificate and key belong together',
+    ],
+    [
+      '{kind: kernel-routes, via: [{address: 172.31.0.2}]}',
+      'watch[0].via: expected none, since our own CIDRs are behind no gateway; name a remote cluster in `cluster`',
+    ],
+    [
+      '{kind: cilium, cluster: east}',
+      'watch[0].cluster: expected local or the name of a remote cluster, got "east", which is our own (cluster.name)',
+    ],
+  ];
+  for (const [source, expected] of cases) {
+    const { problems = [] } = parseConfig(`${MINIMAL}watch: [${source}]\n`, 'x');
+    assert.deepEqual(
+      problems.map(({ field, message }) => `${field}: ${message}`),
+      [expected],
+    );
+  }
+});
+
+test('two entries for the same source are one too many, whatever else they say', () => {
+  const text = `${MINIMAL}watch: [{kind: cilium, cluster: west}, {kind: cilium, cluster: west, priority: 3}, {kind: calico, cluster: west}]\n`;
+  const { problems = [] } = parseConfig(text, 'x');
+  assert.deepEqual(
+    problems.map(({ field, message }) => `${field}: ${message}`),
+    ['watch[1].kind: expected each source once, got cilium:west again (first at element 0)'],
+  );
+});
+
+test('files of sources are looked for from the folder of the configuration file, and words stay words', () => {
+  const text = `${MINIMAL}watch: [{kind: etcd, endpoints: [http://10.0.0.5:2379/], caFile: ca.pem}, {kind: kubernetes, cluster: west, kubeconfig: k/west}]\n`;
+  const [etcd, kubernetes] = parseConfig(text, '/etc/isthmus/x.yaml').value?.watch ?? [];
+  assert.ok(etcd?.kind === 'etcd' && kubernetes?.kind === 'kubernetes');
+  assert.deepEqual(
+    [etcd.caFile, etcd.certFile, etcd.endpoints, kubernetes.kubeconfig],
+    ['/etc/isthmus/ca.pem', 'none', ['http://10.0.0.5:2379'], '/etc/isthmus/k/west'],
+  );
 });

@@ -30,9 +30,13 @@ test('a file is loaded with its text, its defaults and absolute watch paths', ()
   const text = `${MINIMAL}watch: [{kind: file, path: clusters.d/}, {kind: file, path: /etc/x.yaml}]\n`;
   const { config, source } = loadConfig(write('good.yaml', text));
   assert.equal(source, text);
-  assert.deepEqual(config.cluster, { name: 'east', cidrs: [{ address: 0x0a01_0000, prefixLength: 16 }] });
+  assert.deepEqual(config.cluster, {
+    name: 'east',
+    cidrs: [{ address: 0x0a01_0000, prefixLength: 16 }],
+    gateway: 'auto',
+  });
   assert.deepEqual(
-    config.watch.map(({ path }) => path),
+    config.watch.map((source) => source.kind === 'file' && source.path),
     [join(folder, 'clusters.d'), '/etc/x.yaml'],
   );
   assert.equal(config.watch[0]?.staleAfter, Number.POSITIVE_INFINITY);

@@ -7,8 +7,10 @@ import { parseConfig } from '../../../src/config/load.ts';
 import { configJsonSchema, printConfig } from '../../../src/config/print.ts';
 import { type Config, configSchema } from '../../../src/config/schema.ts';
 import { walkSchema } from '../../../src/config/schema-walk.ts';
+import { sourceName } from '../../../src/config/source-name.ts';
 import { DURATION_MS_MAX } from '../../../src/config/units.ts';
-import { MINIMAL } from './example.ts';
+import type { WatchConfig } from '../../../src/config/watch-schema.ts';
+import { MINIMAL, stepsOf } from './example.ts';
 
 const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?$/);
 const unicast = fc.integer({ min: 0x0100_0000, max: 0x7eff_ffff });
@@ -26,7 +28,8 @@ const tunnel = fc.record({
   device: device.map((name) => `t${name}`.slice(0, 15)),
   address: fc.constant(null),
   mtu: fc.oneof(fc.constant('auto' as const), fc.integer({ min: 576, max: 65_515 })),
-  mode: fc.constant('always' as const),
+  mode: fc.constantFrom('always', 'cross-subnet'),
+  gatewayGrace: durationMs,
   ttl: fc.oneof(fc.constant('inherit' as const), fc.integer({ min: 1, max: 255 })),
   dscp: fc.oneof(fc.constant('inherit' as const), fc.nat(63)),
   ecn: fc.constantFrom('normal', 'compatibility'),
@@ -44,17 +47,97 @@ const tunnel = fc.record({
 const cluster = fc.record({
   name: label.map((name) => `r${name}`),
   cidrs: fc.array(cidr, { minLength: 1, maxLength: 4 }),
-  gateways: fc.uniqueArray(fc.record({ address: unicast, weight: fc.integer({ min: 1, max: 1000 }) }), {
+  gateways: fc.uniqueArray(fc.record({ address: unicast, weight: fc.integer({ min: 0, max: 1000 }) }), {
     minLength: 1,
     maxLength: 3,
     selector: ({ address }) => address,
   }),
 });
 
+const everySource = {
+  priority: fc.integer({ min: -1000, max: 1000 }),
+  staleAfter: fc.oneof(fc.constant(Number.POSITIVE_INFINITY), durationMs),
+  massWithdrawalHold: fc.oneof(fc.constant(0), durationMs),
+};
+const word = fc.stringMatching(/^[a-z]{1,8}$/);
+const whose = fc.oneof(
+  fc.constant('local'),
+  label.map((name) => `r${name}`),
+);
+const kubernetesAccess = { kubeconfig: fc.oneof(fc.constant('in-cluster'), path), context: word };
+const gatewayChoice = fc.constantFrom('all', 'labels', 'a=b,!c,d!=e', 'isthmus.network/gateway');
+const endpoints = fc.array(fc.constantFrom('http://127.0.0.1:2379', 'https://etcd.example:2379'), {
+  minLength: 1,
+  maxLength: 3,
+});
+const etcdAccess = {
+  username: word,
+  passwordFile: path,
+  caFile: fc.oneof(fc.constant('none'), path),
+  certFile: path,
+  keyFile: path,
+};
+const source: fc.Arbitrary<WatchConfig> = fc.oneof(
+  fc.record({ kind: fc.constant('file' as const), path, ...everySource, pollInterval: durationMs }),
+  fc.record({
+    kind: fc.constant('kubernetes' as const),
+    cluster: whose,
+    ...kubernetesAccess,
+    gateways: gatewayChoice,
+    serviceCidrs: fc.array(cidr, { maxLength: 2 }),
+    addressType: fc.constantFrom('InternalIP', 'ExternalIP'),
+    remoteClusters: fc.boolean(),
+    ...everySource,
+  }),
+  fc.record({
+    kind: fc.constant('calico' as const),
+    cluster: whose,
+    datastore: fc.constantFrom('kubernetes', 'etcd'),
+    ...kubernetesAccess,
+    endpoints,
+    ...etcdAccess,
+    aggregate: fc.constantFrom('pool', 'block'),
+    gateways: gatewayChoice,
+    ...everySource,
+  }),
+  fc.record({
+    kind: fc.constant('cilium' as const),
+    cluster: whose,
+    ...kubernetesAccess,
+    gateways: fc.constant('objects'),
+    ...everySource,
+  }),
+  fc.record({
+    kind: fc.constant('etcd' as const),
+    endpoints,
+    ...etcdAccess,
+    prefix: word.map((text) => `/${text}/`),
+    register: fc.boolean(),
+    leaseTime: durationMs.map((ms) => Math.max(ms, 2000)),
+    weight: fc.integer({ min: 0, max: 1000 }),
+    ...everySource,
+  }),
+  fc.record({
+    kind: fc.constant('kernel-routes' as const),
+    cluster: label.map((name) => `r${name}`),
+    table: fc.integer({ min: 1, max: 0xffff_ffff }),
+    protocols: fc.array(fc.integer({ min: 3, max: 255 }), { minLength: 1, maxLength: 4 }),
+    via: fc.uniqueArray(fc.record({ address: unicast, weight: fc.integer({ min: 0, max: 1000 }) }), {
+      maxLength: 2,
+      selector: ({ address }) => address,
+    }),
+    ...everySource,
+  }),
+);
+
 const config: fc.Arbitrary<Config> = fc.record({
   cluster: fc.record({
     name: label.map((name) => `o${name}`),
     cidrs: fc.array(cidr, { minLength: 1, maxLength: 4 }),
+    gateway: fc.oneof(
+      fc.constant('auto'),
+      fc.stringMatching(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,10}[A-Za-z0-9])?$/),
+    ),
   }),
   underlay: fc.record({
     address: fc.oneof(fc.constant('auto' as const), fc.constant(0xdf00_0001)),
@@ -62,17 +145,7 @@ const config: fc.Arbitrary<Config> = fc.record({
   }),
   tunnel,
   clusters: fc.uniqueArray(cluster, { maxLength: 3, selector: ({ name }) => name }),
-  watch: fc.array(
-    fc.record({
-      kind: fc.constant('file' as const),
-      path,
-      priority: fc.integer({ min: -1000, max: 1000 }),
-      staleAfter: fc.oneof(fc.constant(Number.POSITIVE_INFINITY), durationMs),
-      massWithdrawalHold: fc.oneof(fc.constant(0), durationMs),
-      pollInterval: durationMs,
-    }),
-    { maxLength: 3 },
-  ),
+  watch: fc.uniqueArray(source, { maxLength: 4, selector: sourceName }),
   security: fc.record({
     decapsulateFrom: fc.array(cidr, { maxLength: 4 }),
     innerSource: fc.constantFrom('strict', 'loose', 'off'),
@@ -80,6 +153,11 @@ const config: fc.Arbitrary<Config> = fc.record({
       label.map((name) => `r${name}`),
       { maxLength: 3 },
     ),
+  }),
+  services: fc.record({
+    cidrs: fc.array(cidr, { maxLength: 3 }),
+    masquerade: fc.constantFrom('auto', 'always', 'never'),
+    keepSource: fc.boolean(),
   }),
   routes: fc.record({
     table: fc.integer({ min: 1, max: 0xffff_ffff }),
@@ -118,13 +196,14 @@ test('a printed configuration has every field, also those that were not given', 
     'x',
   );
   const printed = parse(printConfig(value as Config));
-  for (const { path: field } of walkSchema(configSchema)) {
-    // Their lists are empty by default.
-    if (/^security\.\w+\[/.test(field)) continue;
-    const found = field
-      .replaceAll('[]', '.0')
-      .split('.')
-      .reduce((at: unknown, step) => (at as Record<string, unknown> | undefined)?.[step], printed);
+  for (const each of walkSchema(configSchema)) {
+    const { path: field, kinds } = each;
+    // Their lists are empty by default; of the sources, there is only a file.
+    if (/^(security|services)\.\w+\[/.test(field) || (kinds.length > 0 && !kinds.includes('file'))) continue;
+    const found = stepsOf(each).reduce(
+      (at: unknown, step) => (at as Record<string, unknown> | undefined)?.[step],
+      printed,
+    );
     assert.notEqual(found, undefined, field);
   }
 });
