@@ -83,6 +83,8 @@ export class Gateway {
   readonly #sources: SourceRunner;
   readonly #configured: ConfiguredSources;
   readonly #own: OwnGatewayFeed;
+  readonly #streams = new StreamRegistry();
+  readonly #notes = new ClusterNotes();
   readonly #pathMtu = new PathMtuTable();
   readonly #icmpFeed: IcmpFeed;
   readonly #view: RunningGatewayView;
@@ -146,8 +148,8 @@ export class Gateway {
     const environment: WatchEnvironment = {
       clock: this.#clock,
       logger: this.#logger,
-      streams: new StreamRegistry(),
-      notes: new ClusterNotes(),
+      streams: this.#streams,
+      notes: this.#notes,
       own: this.#own,
       random: Math.random,
     };
@@ -172,6 +174,8 @@ export class Gateway {
       publisher: this.#publisher,
       pathMtu: this.#pathMtu,
       clock: this.#clock,
+      streams: this.#streams,
+      notes: this.#notes,
       reload: () => this.reload(),
     };
     this.#view = new RunningGatewayView(parts);

@@ -18,6 +18,8 @@ export function gatewayMetrics(parts: GatewayParts, view: RunningGatewayView): M
       })),
     clusters: () => view.clusterRows(),
     sources: () => table.sources(),
+    streams: () => parts.streams.list(),
+    wallMs: () => parts.clock.wallMs(),
     counts: () => table.counts(),
     fib: () => fib.stats(),
     workers: () => ({

@@ -20,6 +20,8 @@ import type { Underlay } from '../host/underlay.ts';
 import { DROP_REASONS } from '../packet/verdict.ts';
 import type { Refusal } from '../table/route.ts';
 import type { Table } from '../table/table.ts';
+import type { ClusterNotes } from '../watch/cluster-notes.ts';
+import type { StreamRegistry } from '../watch/stream-state.ts';
 import { traceFlow } from './trace.ts';
 import {
   type ClusterRow,
@@ -31,6 +33,7 @@ import {
   type SourceRow,
   STATUS_ROWS_MAX,
   type Status,
+  type StreamRow,
   type Trace,
   type TraceQuery,
   type Traffic,
@@ -66,6 +69,8 @@ export interface GatewayParts {
   readonly publisher: Publisher;
   readonly pathMtu: PathMtuTable;
   readonly clock: Clock;
+  readonly streams: StreamRegistry;
+  readonly notes: ClusterNotes;
   readonly reload: () => Promise<ReloadResult>;
 }
 
@@ -116,6 +121,7 @@ export class RunningGatewayView implements GatewayView {
       local: config.cluster.cidrs.map(formatCidr),
       clusters: this.clusterRows(),
       sources: this.#sources(),
+      streams: this.#streams(),
       counts: {
         ...table.counts(),
         peers: fib.peers().length,
@@ -288,6 +294,20 @@ export class RunningGatewayView implements GatewayView {
       lastUpdateAt: source.lastUpdateMs === undefined ? null : iso(source.lastUpdateMs),
       held:
         source.held === undefined ? null : { claims: source.held.claims, until: iso(source.held.untilMs) },
+    }));
+  }
+
+  #streams(): StreamRow[] {
+    return this.#parts.streams.list().map((stream) => ({
+      source: stream.source,
+      resource: stream.resource,
+      phase: stream.phase,
+      objects: stream.objects,
+      lastEventAt: stream.lastEventMs === null ? null : iso(stream.lastEventMs),
+      lists: { ...stream.lists },
+      events: stream.events,
+      errors: stream.errors,
+      problem: stream.problem,
     }));
   }
 

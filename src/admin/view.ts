@@ -1,4 +1,5 @@
 import type { RefusalReason, SourceState } from '../table/route.ts';
+import type { StreamState } from '../watch/stream-state.ts';
 
 /**
  * The shapes of the admin API, /api/v1/…, and the view of the running gateway that it serves. Addresses and CIDRs are text here;
@@ -47,6 +48,8 @@ export interface Status {
   local: string[];
   clusters: ClusterRow[];
   sources: SourceRow[];
+  /** The list-watches behind the sources that have some. */
+  streams: StreamRow[];
   counts: { routes: number; peers: number; refused: number; conflicts: number; shadows: number };
   /** At most STATUS_ROWS_MAX of each; `counts` has how many there are. */
   conflicts: { cidr: string; cluster: string; claimedBy: string; detail: string }[];
@@ -67,6 +70,10 @@ export interface SourceRow extends Omit<SourceState, 'lastUpdateMs' | 'held' | '
   reason: string | null;
   lastUpdateAt: string | null;
   held: { claims: number; until: string } | null;
+}
+
+export interface StreamRow extends Omit<StreamState, 'lastEventMs'> {
+  lastEventAt: string | null;
 }
 
 export interface Traffic {

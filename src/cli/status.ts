@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { ClusterRow, SourceRow, Status } from '../admin/view.ts';
+import type { ClusterRow, SourceRow, Status, StreamRow } from '../admin/view.ts';
 import { ago, bytes, count, duration, plural } from './human.ts';
 import { type AdminOptions, adminOption, clientOf, jsonOption, printJson } from './options.ts';
 import { type Column, formatPairs, formatTable, printable } from './table.ts';
@@ -33,6 +33,7 @@ export function formatStatus(terminal: Terminal, status: Status, nowMs: number):
     list(terminal, 'problems', status.problems),
     table(terminal, CLUSTER_COLUMNS, status.clusters),
     table(terminal, sourceColumns(terminal, nowMs), status.sources),
+    table(terminal, streamColumns(terminal, nowMs), status.streams),
     traffic(terminal, status),
     drops(terminal, status),
     list(
@@ -138,6 +139,31 @@ function sourceColumns(terminal: Terminal, nowMs: number): readonly Column<Sourc
       cell: ({ lastUpdateAt }) => (lastUpdateAt === null ? 'never' : ago(terminal, lastUpdateAt, nowMs)),
     },
     { title: 'REASON', cell: ({ reason }) => reason ?? '', isFlexible: true },
+  ];
+}
+
+function streamColumns(terminal: Terminal, nowMs: number): readonly Column<StreamRow>[] {
+  return [
+    { title: 'WATCHED BY', cell: ({ source }) => source },
+    { title: 'RESOURCE', cell: ({ resource }) => resource },
+    {
+      title: 'STATE',
+      cell: ({ phase }) => phase,
+      style: ({ phase }) => (phase === 'watching' || phase === 'absent' ? undefined : 'yellow'),
+    },
+    { title: 'OBJECTS', cell: ({ objects }) => String(objects), align: 'right' },
+    {
+      title: 'LAST WORD',
+      cell: ({ lastEventAt }) => (lastEventAt === null ? 'never' : ago(terminal, lastEventAt, nowMs)),
+    },
+    {
+      title: 'RELISTS',
+      cell: ({ lists: { start: _start, ...again } }) =>
+        String(Object.values(again).reduce((all, count) => all + count, 0)),
+      align: 'right',
+    },
+    { title: 'ERRORS', cell: ({ errors }) => String(errors), align: 'right' },
+    { title: 'PROBLEM', cell: ({ problem }) => problem ?? '', isFlexible: true },
   ];
 }
 

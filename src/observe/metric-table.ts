@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import type { SourceState } from '../table/route.ts';
 import { gauge, gaugeOf, type MetricDefinition } from './metric-definition.ts';
 import { PEERS, TRAFFIC } from './traffic-metrics.ts';
+import { WATCHES } from './watch-metrics.ts';
 
 const SOURCE_STATES: readonly SourceState['state'][] = ['waiting', 'fresh', 'stale', 'restored'];
 const LAG_PERCENTILES = [50, 99, 100];
@@ -192,6 +193,7 @@ export const METRICS: readonly MetricDefinition[] = [
   ...PEERS,
   ...ROUTES,
   ...SOURCES,
+  ...WATCHES,
   ...FIB,
   ...GATEWAY,
   ...PROCESS,

@@ -1,4 +1,5 @@
 import type { SourceState } from '../table/route.ts';
+import type { StreamState } from '../watch/stream-state.ts';
 
 /** What the metrics read at scrape time. Nothing is set per packet. */
 export interface MetricsSource {
@@ -14,6 +15,9 @@ export interface MetricsSource {
   }[];
   clusters(): readonly { name: string; routes: number; gateways: number; gatewaysAlive: number }[];
   sources(): readonly SourceState[];
+  streams(): readonly StreamState[];
+  /** Wall clock, for ages. */
+  wallMs(): number;
   counts(): { refused: number; conflicts: number; shadows: number };
   fib(): {
     prefixes: number;

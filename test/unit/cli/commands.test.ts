@@ -370,7 +370,7 @@ test('a printed configuration has the defaults and is itself valid', async () =>
   assert.equal(again.stdout, stdout);
   const json = await isthmus(['config', 'print', '-c', file('short.yaml', GOOD), '--json']);
   const { cluster, tunnel } = JSON.parse(json.stdout) as { cluster: object; tunnel: { mtu: string } };
-  assert.deepEqual(cluster, { name: 'east', cidrs: ['10.1.0.0/16'] });
+  assert.deepEqual(cluster, { name: 'east', cidrs: ['10.1.0.0/16'], gateway: 'auto' });
   assert.equal(tunnel.mtu, 'auto');
 });
 

@@ -324,3 +324,21 @@ test('every metric and every drop reason is in docs/metrics.md, as the source sa
   const named = page.match(/^\| `(?:isthmus|process)_[a-z_]+` \|/gm)?.length;
   assert.equal(named, metricRows().length, 'the page has no other metrics');
 });
+
+test('a watch shows how long ago its server spoke, and nothing before the first word', async () => {
+  const exposition = await scrape(metricsOf(fakeSource()));
+  const nodes = { source: 'kubernetes:west', resource: 'nodes' };
+  const services = { source: 'kubernetes:west', resource: 'servicecidrs.networking.k8s.io' };
+  assert.equal(sampleOf(exposition, 'isthmus_watch_last_event_age_seconds', nodes), 12.5);
+  assert.equal(
+    exposition.samples.some(
+      ({ name, labels }) =>
+        name === 'isthmus_watch_last_event_age_seconds' && labels.resource === services.resource,
+    ),
+    false,
+  );
+  assert.equal(sampleOf(exposition, 'isthmus_watch_healthy', nodes), 1);
+  assert.equal(sampleOf(exposition, 'isthmus_watch_healthy', services), 0);
+  assert.equal(sampleOf(exposition, 'isthmus_watch_lists_total', { ...nodes, reason: 'error' }), 3);
+  assert.equal(sampleOf(exposition, 'isthmus_watch_errors_total', nodes), 4);
+});
