@@ -1,13 +1,16 @@
 import type { Cidr } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Fib } from '../fib/fib.ts';
-import type { RouteChanges } from '../table/route.ts';
+import type { ForwardedRoute, RouteChanges } from '../table/route.ts';
 import type { Table } from '../table/table.ts';
 
 /** What has to happen to the host's routes for the same change. */
 export interface HostRoutes {
-  /** Before the packet path knows the new ones, nothing may be led to it; after it forgot the old ones, nothing may still be. */
-  add(cidrs: readonly Cidr[]): void;
+  /**
+   * New routes, and known ones with other gateways. Before the packet path knows the new ones, nothing may be led to it; after it forgot the
+   * old ones, nothing may still be.
+   */
+  add(routes: readonly ForwardedRoute[]): void;
   remove(cidrs: readonly Cidr[]): void;
 }
 
@@ -68,7 +71,7 @@ export class Publisher {
     else this.#fib.apply(added, changes.removed);
     this.#behind = false;
     this.#lastPublishMs = this.#clock.nowMs() - startMs;
-    this.#hostRoutes.add(added.map((route) => route.cidr));
+    this.#hostRoutes.add(added);
     this.#fib.reclaim();
     this.#onPublished(this.#lastPublishMs, changes);
     return true;

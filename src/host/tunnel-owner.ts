@@ -73,8 +73,8 @@ export class TunnelOwner implements HostRoutes {
     this.#setup.fib.configure(fibSettings(config, address, mtuBytes, this.#localMtuBytes));
   }
 
-  add(cidrs: Parameters<HostRoutes['add']>[0]): void {
-    this.#changeRoutes((routes) => routes.add(cidrs));
+  add(added: Parameters<HostRoutes['add']>[0]): void {
+    this.#changeRoutes((routes) => routes.add(added.map((route) => route.cidr)));
   }
 
   remove(cidrs: Parameters<HostRoutes['remove']>[0]): void {
@@ -135,7 +135,7 @@ export class TunnelOwner implements HostRoutes {
       await closeTunnel(lost, true, clock);
       if (this.#closed) return;
       this.#tunnel = this.#openTunnel(this.#underlay);
-      this.add(table.forwarded().map((route) => route.cidr));
+      this.add(table.forwarded());
     } catch (thrown) {
       onFailed(thrown);
     }

@@ -22,6 +22,8 @@ export interface RouteChanges {
   /** New, or with other gateways or another cluster than before. A route of which only origins or staleness changed is not here. */
   readonly set: readonly ForwardedRoute[];
   readonly removed: readonly Cidr[];
+  /** All our own CIDRs, configured and learned, none inside another and none the half of a larger one; undefined when they are as before. */
+  readonly local: readonly Cidr[] | undefined;
 }
 
 /** Why a claim made no route. One word each; `isthmus routes --refused` shows them. */

@@ -29,6 +29,8 @@ interface RemovalWindow {
 /** What the table knows of one source. It decides nothing about routes. */
 export class Source implements ClaimOwner {
   readonly name: string;
+  /** Name of the source that found this one; undefined where the configuration names it. */
+  readonly parent: string | undefined;
   options: SourceOptions;
   readonly claims = new Map<string, StoredClaim>();
   state: SourceState['state'] = 'waiting';
@@ -49,8 +51,9 @@ export class Source implements ClaimOwner {
   generation = 0;
   #window: RemovalWindow = { untilMs: Number.NEGATIVE_INFINITY, baseline: 0, removed: 0 };
 
-  constructor(name: string, options: SourceOptions) {
+  constructor(name: string, options: SourceOptions, parent?: string) {
     this.name = name;
+    this.parent = parent;
     this.options = options;
   }
 

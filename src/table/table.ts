@@ -44,9 +44,17 @@ export class Table {
     this.#judge = new Judge(settings, this.#limits.gatewaysPerRoute);
   }
 
-  addSource(name: string, options: SourceOptions): void {
+  /** With `parent`, a source that another one found: it leaves with that, and a snapshot brings both back. */
+  addSource(name: string, options: SourceOptions, parent?: string): void {
     assert(!this.#sources.has(name), `a source is added once: ${name}`);
-    this.#sources.set(name, new Source(name, options));
+    this.#sources.set(name, new Source(name, options, parent));
+  }
+
+  /** Names of the sources that `parent` found, those too that only a snapshot remembers. */
+  children(parent: string): string[] {
+    const names: string[] = [];
+    for (const source of this.#sources.values()) if (source.parent === parent) names.push(source.name);
+    return names;
   }
 
   /** A reload changed how a source is treated. Deadlines that are already running stay. */
@@ -60,11 +68,12 @@ export class Table {
     this.#reconciler.commit(wallMs);
   }
 
-  /** The operator took the source out of the configuration: its claims go at once. */
+  /** Nobody wants the source any more: its claims go at once, and those of the sources that it found. */
   removeSource(name: string, _nowMs: number, wallMs: number): void {
-    const source = this.#source(name);
-    for (const stored of source.claims.values()) this.#reconciler.detach(stored);
-    this.#sources.delete(name);
+    for (const gone of [name, ...this.children(name)]) {
+      for (const stored of this.#source(gone).claims.values()) this.#reconciler.detach(stored);
+      this.#sources.delete(gone);
+    }
     this.#reconciler.commit(wallMs);
   }
 
@@ -114,7 +123,7 @@ export class Table {
   /** What changed since the last call, net: a route that changed and changed back is not in it. */
   takeChanges(): RouteChanges {
     const { set, removed } = this.#reconciler.takeChanges();
-    return { set: set.map(forwardedFrom), removed };
+    return { set: set.map(forwardedFrom), removed, local: undefined };
   }
 
   *routes(): Iterable<Route> {

@@ -14,6 +14,7 @@ import { PathMtuTable } from '../../src/health/path-mtu.ts';
 import { type MemoryEnd, MemoryLink } from '../../src/io/memory.ts';
 import type { PacketIo } from '../../src/io/packet-io.ts';
 import type { ClaimUpdate } from '../../src/table/claim.ts';
+import type { ForwardedRoute } from '../../src/table/route.ts';
 import { Table } from '../../src/table/table.ts';
 import { Auditor, Violation } from './auditor.ts';
 import {
@@ -278,8 +279,8 @@ export class SimGateway {
 
   #hostRoutes() {
     return {
-      add: (cidrs: readonly Cidr[]): void => {
-        for (const cidr of cidrs) {
+      add: (routes: readonly ForwardedRoute[]): void => {
+        for (const { cidr } of routes) {
           if (this.fib.find(cidr.address) === undefined) {
             throw new Violation(`the kernel is to lead ${cidrKey(cidr)} here before the FIB knows it`);
           }

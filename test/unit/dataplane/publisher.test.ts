@@ -30,7 +30,8 @@ function world(capacityBytes = 1 << 20) {
     table,
     fib,
     {
-      add: (cidrs) => log.push(...cidrs.map((cidr) => `add ${formatCidr(cidr)}, ${knows(cidr.address)}`)),
+      add: (routes) =>
+        log.push(...routes.map(({ cidr }) => `add ${formatCidr(cidr)}, ${knows(cidr.address)}`)),
       remove: (cidrs) =>
         log.push(...cidrs.map((cidr) => `remove ${formatCidr(cidr)}, ${knows(cidr.address)}`)),
     },

@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseAddress, parseCidr } from '../../../src/base/address.ts';
 import { Table } from '../../../src/table/table.ts';
-import { claim, eventsOf, options, refusalsOf, routesOf, SETTINGS, tableWith } from './fixtures.ts';
+import {
+  changesOf,
+  claim,
+  eventsOf,
+  options,
+  refusalsOf,
+  routesOf,
+  SETTINGS,
+  tableWith,
+} from './fixtures.ts';
 
 const CASES: readonly [
   what: string,
@@ -141,7 +150,7 @@ describe('refusals', () => {
     assert.deepEqual(refusalsOf(table), ['west:10.3.0.0/16 own-gateway']);
     table.reconfigure(SETTINGS, 0, 0);
     assert.deepEqual(refusalsOf(table), []);
-    assert.deepEqual(table.takeChanges(), { set: [], removed: [] }, 'it all ended where it began');
+    assert.deepEqual(changesOf(table), { set: [], removed: [] }, 'it all ended where it began');
   });
 
   it('tells of refusals once a source and update, and when the last one is over', () => {
