@@ -19,6 +19,11 @@ export const ERROR_CODES = {
   ISTHMUS_ERR_CAPACITY: { exit: 1, meaning: 'a table with a fixed limit is full' },
   ISTHMUS_ERR_STATE: { exit: 1, meaning: 'the snapshot on disk cannot be read or written' },
   ISTHMUS_ERR_ADMIN: { exit: 1, meaning: 'the running gateway cannot be reached or refused the request' },
+  ISTHMUS_ERR_KUBERNETES: {
+    exit: 1,
+    meaning: 'a Kubernetes API server cannot be reached or refuses, or the kubeconfig for it is wrong',
+  },
+  ISTHMUS_ERR_ETCD: { exit: 1, meaning: 'etcd cannot be reached, refuses a request or makes no sense' },
   ISTHMUS_ERR_WORKER: { exit: 1, meaning: 'a packet worker died' },
 } as const;
 
