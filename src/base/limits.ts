@@ -9,8 +9,11 @@ export const GATEWAYS_MAX = 256;
 /** Weights above it gain nothing: a share finer than one bucket does not exist. */
 export const GATEWAY_WEIGHT_MAX = 1000;
 
-/** Our own CIDRs come from configuration, by hand; the FIB keeps them in a Map beside the trie. */
-export const LOCAL_CIDRS_MAX = 4096;
+/**
+ * Our own CIDRs, configured and learned. Those of 10,000 nodes whose CIDRs do not join, or some blocks of Calico for each of them; a node
+ * more or less is compared with all, which takes 2 ms for 10,000.
+ */
+export const LOCAL_CIDRS_MAX = 65_536;
 
 /** The packet path compares an unknown outer source with each of them. */
 export const DECAPSULATE_FROM_MAX = 64;

@@ -1,6 +1,9 @@
 import type { Address, Cidr } from '../base/address.ts';
 
-/** A gateway of an entry. Flows are shared in proportion to `weight`, a whole number from 1 to GATEWAY_WEIGHT_MAX. */
+/**
+ * A gateway of an entry. Flows are shared in proportion to `weight`, a whole number from 0 to GATEWAY_WEIGHT_MAX: to one of weight 0 nothing
+ * is sent, while what comes from it is accepted like that of the others.
+ */
 export interface FibGateway {
   readonly address: Address;
   readonly weight: number;

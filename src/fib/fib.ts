@@ -68,7 +68,7 @@ export class Fib {
   readonly #peers: Peers;
   readonly #groups: Groups;
   readonly #trie: Trie;
-  readonly #local = new Set<number>();
+  #local = new Set<number>();
   /** Groups of remote entries whose CIDR is exactly a local one, by cidrKey: local wins, and they come back when it goes. */
   #hidden = new Map<number, number>();
 
@@ -108,7 +108,8 @@ export class Fib {
 
   /** The CIDRs that are ours, instead of those given before. Of equal CIDRs local wins over remote; else the longest prefix wins. */
   setLocal(cidrs: readonly Cidr[]): void {
-    const wanted = new Set(cidrs.map(cidrKey));
+    const wanted = new Set<number>();
+    for (const cidr of cidrs) wanted.add(cidrKey(cidr));
     if (wanted.size > LOCAL_CIDRS_MAX)
       throw capacityError('local CIDRs', LOCAL_CIDRS_MAX, `${wanted.size} were given`);
     const set: Cidr[] = [];
@@ -141,8 +142,7 @@ export class Fib {
     const staged = this.#trie.stage(orderChanges(assignment, removed, []), false);
     for (const group of retained) this.#groups.retain(group);
     this.#hidden = hidden;
-    this.#local.clear();
-    for (const key of wanted) this.#local.add(key);
+    this.#local = wanted;
     this.#commit(staged, []);
   }
 

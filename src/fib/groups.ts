@@ -17,9 +17,11 @@ interface GroupState {
   readonly gateways: readonly FibGateway[];
   readonly peers: Uint32Array;
   readonly members: Members;
-  /** Owner of each bucket as a member number, -1 = nobody; empty for a group of one. */
+  /** Owner of each bucket as a member number, -1 = nobody; empty where at most one member has a weight. */
   readonly owners: Int16Array;
-  /** Offset of the bucket block, 0 for a group of one. */
+  /** The member that all flows go to, -1 where several share them or none has a weight. */
+  readonly only: number;
+  /** Offset of the bucket block, 0 where at most one member has a weight. */
   readonly block: number;
   uses: number;
 }
@@ -106,16 +108,16 @@ export class Groups implements Reclaimer {
 
   /** The gateways of the group with the part of all flows that each gets now. */
   shares(group: number): GatewayShare[] {
-    const { gateways, peers, owners } = this.stateOf(group);
+    const { gateways, peers, owners, only } = this.stateOf(group);
     const counts = bucketCounts(owners, gateways.length);
     return gateways.map((gateway, member) => {
       const alive = this.#peers.isAlive(peers[member]!);
-      const share = gateways.length === 1 ? Number(alive) : counts[member]! / BUCKETS;
+      const share = member === only ? Number(alive) : counts[member]! / BUCKETS;
       return { address: gateway.address, weight: gateway.weight, alive, share };
     });
   }
 
-  /** Moves the buckets that the peer loses or wins. Groups of one need nothing: the packet path reads the flag of their peer. */
+  /** Moves the buckets that the peer loses or wins. Groups without buckets need nothing: the packet path reads the flag of their only peer. */
   peerChanged(peer: number, alive: boolean): void {
     for (const group of this.#sharing.get(peer) ?? []) {
       const state = this.stateOf(group);
@@ -139,7 +141,10 @@ export class Groups implements Reclaimer {
     this.#clusters.checkRoom(cluster);
     this.#peers.checkRoom(addressesOf(gateways));
     const group = this.#takeIndex();
-    const block = gateways.length === 1 ? 0 : this.#allocate(group);
+    // While a gateway drains, its group is one of two in which one gets everything: no 2 KiB of buckets for that.
+    const senders = gateways.filter((gateway) => gateway.weight > 0);
+    const only = senders.length === 1 ? gateways.indexOf(senders[0]!) : -1;
+    const block = senders.length <= 1 ? 0 : this.#allocate(group);
     const index = this.#clusters.acquire(cluster);
     const peers = Uint32Array.from(gateways, (gateway) => this.#peers.acquire(gateway.address, index));
     const members: Members = {
@@ -149,13 +154,13 @@ export class Groups implements Reclaimer {
     };
     const owners = block === 0 ? NO_OWNERS : new Int16Array(BUCKETS);
     const key = groupKey(index, gateways);
-    const state: GroupState = { key, cluster: index, gateways, peers, members, owners, block, uses: 0 };
+    const state: GroupState = { key, cluster: index, gateways, peers, members, owners, only, block, uses: 0 };
     this.#states[group] = state;
     this.#byKey.set(key, group);
     const at = GROUPS + group * GROUP_WORDS;
     this.#words[at + GROUP.CLUSTER] = index;
-    this.#words[at + GROUP.MEMBERS] = gateways.length;
-    this.#words[at + GROUP.PEER] = peers[0]!;
+    this.#words[at + GROUP.MEMBERS] = senders.length;
+    this.#words[at + GROUP.PEER] = only < 0 ? 0 : peers[only]!;
     this.#words[at + GROUP.BUCKETS] = 0;
     if (block !== 0) {
       for (let bucket = 0; bucket < BUCKETS; bucket++) owners[bucket] = ownerOf(bucket, members);
@@ -238,6 +243,7 @@ export class Groups implements Reclaimer {
 /** The member is alive again: it takes the buckets in which it beats their owner. */
 function takeBuckets(state: GroupState, member: number): void {
   const { owners, members } = state;
+  if (members.weights[member] === 0) return;
   for (let bucket = 0; bucket < BUCKETS; bucket++) {
     const owner = owners[bucket]!;
     if (owner < 0) {
@@ -283,8 +289,8 @@ function checkGateways(cluster: string, gateways: readonly FibGateway[]): void {
   for (const { address, weight } of gateways) {
     assert(address !== previous, `gateway ${formatAddress(address)} of cluster "${cluster}" is given once`);
     assert(
-      Number.isInteger(weight) && weight >= 1 && weight <= GATEWAY_WEIGHT_MAX,
-      `the weight of gateway ${formatAddress(address)} of cluster "${cluster}" is a whole number from 1 to ${GATEWAY_WEIGHT_MAX}`,
+      Number.isInteger(weight) && weight >= 0 && weight <= GATEWAY_WEIGHT_MAX,
+      `the weight of gateway ${formatAddress(address)} of cluster "${cluster}" is a whole number from 0 to ${GATEWAY_WEIGHT_MAX}`,
     );
     previous = address;
   }

@@ -24,7 +24,7 @@
  * one word in each node below it and nothing else.
  *
  * A peer record:   ADDRESS | PATH_MTU | FLAGS | (unused) | CLUSTERS, a bitmap of 16 words
- * A group record:  CLUSTER | MEMBERS | PEER (of the only member) | BUCKETS (block offset; 0 when none of several members is alive)
+ * A group record:  CLUSTER | MEMBERS (with a weight) | PEER (of the only one) | BUCKETS (block offset; 0 when none of several is alive)
  * A bucket block:  1,024 u16 peer indexes, the even bucket in the low half of its word.
  * The allow-list:  count, then (network, mask) pairs.
  */

@@ -27,13 +27,13 @@ export interface Members {
   readonly alive: Uint8Array;
 }
 
-/** The member that owns `bucket`, -1 when none is alive. Of equal scores the lower address wins. */
+/** The member that owns `bucket`, -1 when none that has a weight is alive. Of equal scores the lower address wins. */
 export function ownerOf(bucket: number, members: Members): number {
   const { addresses, weights, alive } = members;
   let best = -1;
   let bestScore = 0;
   for (let member = 0; member < addresses.length; member++) {
-    if (alive[member] === 0) continue;
+    if (alive[member] === 0 || weights[member] === 0) continue;
     const candidate = score(bucket, addresses[member]!, weights[member]!);
     if (best < 0 || candidate > bestScore) {
       best = member;

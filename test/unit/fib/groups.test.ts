@@ -158,12 +158,51 @@ describe('groups', () => {
         entry('10.2.0.0/24', 'west', '172.31.0.1', '172.31.0.1*2'),
         /172\.31\.0\.1 of cluster "west" is given once/,
       ],
-      [entry('10.2.0.0/24', 'west', '172.31.0.1*0'), /weight of gateway 172\.31\.0\.1/],
+      [entry('10.2.0.0/24', 'west', '172.31.0.1*-1'), /weight of gateway 172\.31\.0\.1/],
       [entry('10.2.0.0/24', 'west', '172.31.0.1*1001'), /weight of gateway 172\.31\.0\.1/],
       [entry('10.2.0.0/24', 'west', '172.31.0.1*1.5'), /weight of gateway 172\.31\.0\.1/],
       [entry('10.2.0.0/24', 'west'), /has a gateway/],
     ];
     for (const [wrong, message] of bad) assert.throws(() => smallFib().apply([wrong], []), message);
+  });
+
+  test('send nothing to a gateway of weight 0, which stays a peer of the cluster', () => {
+    const fib = fibWith(entry('10.2.0.0/16', 'west', '172.31.0.1*0', '172.31.0.2', '172.31.0.3*0'));
+    assert.equal(countOf(assign(fib), 2), FLOWS);
+    assert.deepEqual(
+      fib.share(cidr('10.2.0.0/16')).map(({ share }) => share),
+      [0, 1, 0],
+    );
+    assert.deepEqual(
+      fib.peers().map(({ clusters }) => clusters),
+      [['west'], ['west'], ['west']],
+    );
+    assert.equal([...fib.blocks()].length, 0, 'one gateway that gets everything needs no buckets');
+    fib.setPeer(address('172.31.0.2'), { alive: false });
+    assert.equal(countOf(assign(fib), -1), FLOWS, 'also when nobody else is left');
+    fib.setPeer(address('172.31.0.2'), { alive: true });
+    assert.equal(countOf(assign(fib), 2), FLOWS);
+  });
+
+  test('share among several without the one of weight 0, whoever dies and comes back', () => {
+    const fib = fibWith(entry('10.2.0.0/16', 'west', '172.31.0.1', '172.31.0.2', '172.31.0.3*0'));
+    const without = assign(fibWith(entry('10.2.0.0/16', 'west', '172.31.0.1', '172.31.0.2')));
+    assert.deepEqual(assign(fib), without);
+    for (const gateway of ['172.31.0.1', '172.31.0.2', '172.31.0.3'])
+      fib.setPeer(address(gateway), { alive: false });
+    fib.setPeer(address('172.31.0.3'), { alive: true });
+    assert.equal(countOf(assign(fib), -1), FLOWS);
+    for (const gateway of ['172.31.0.2', '172.31.0.1']) fib.setPeer(address(gateway), { alive: true });
+    assert.deepEqual(assign(fib), without);
+  });
+
+  test('reach nobody where all weights are 0', () => {
+    for (const gateways of [['172.31.0.1*0'], ['172.31.0.1*0', '172.31.0.2*0']]) {
+      const fib = fibWith(entry('10.2.0.0/16', 'west', ...gateways));
+      assert.equal(countOf(assign(fib), -1), FLOWS);
+      assert.ok(fib.share(cidr('10.2.0.0/16')).every(({ share }) => share === 0));
+      assert.equal(fib.hasPeer(address('172.31.0.1')), true);
+    }
   });
 
   test('give each bucket to somebody: a weight of 1,000 to 1 starves nobody else of the rest', () => {
