@@ -6,6 +6,7 @@ import { type GatewayParts, type GatewayState, RunningGatewayView } from './admi
 import { type AdminServer, startAdminServer } from './admin/server.ts';
 import type { ReloadResult } from './admin/view.ts';
 import { type Address, type Cidr, formatAddress } from './base/address.ts';
+import { assert } from './base/assert.ts';
 import { type Clock, systemClock, type Timer } from './base/clock.ts';
 import { GatewayError, messageOf } from './base/errors.ts';
 import { loadConfig } from './config/load.ts';
@@ -153,9 +154,11 @@ export class Gateway {
       own: this.#own,
       random: Math.random,
     };
-    this.#configured = new ConfiguredSources(this.#sources, config, (watch) =>
-      watcherOf(watch, { environment }),
-    );
+    this.#configured = new ConfiguredSources(this.#sources, config, (watch) => {
+      const [native, netlink] = [this.#native, this.#netlink];
+      assert(native !== undefined && netlink !== undefined, 'sources are made after the host was opened');
+      return watcherOf(watch, { environment, native, netlink });
+    });
     this.#icmpFeed = new IcmpFeed({
       pathMtu: this.#pathMtu,
       clock: this.#clock,
@@ -299,7 +302,8 @@ export class Gateway {
   async #cleanFormer(netlink: Netlink): Promise<void> {
     const { state, tunnel, routes } = this.#state.config;
     if (state.directory === 'none') return;
-    const footprint = { device: tunnel.device, protocol: routes.protocol };
+    const { protocol, table, metric } = routes;
+    const footprint = { device: tunnel.device, protocol, table, metric };
     await cleanFormerFootprint(state.directory, footprint, netlink, this.#logger);
     try {
       writeFootprint(state.directory, footprint);

@@ -162,6 +162,9 @@ const kernelRoutesSource = section({
   protocols: list(routingProtocol(), 'protocols', 1, PROTOCOLS_MAX)
     .describe('kernel-routes: who installed the routes that count, by name or number of the routing protocol')
     .prefault(['bird', 'bgp']),
+  within: list(cidr(), 'CIDRs', 0, LOCAL_CIDRS_MAX)
+    .describe('kernel-routes: only routes inside one of these count; empty: all')
+    .prefault([]),
   via: across(list(gatewaySchema, 'gateways', 0, GATEWAYS_MAX), eachGatewayOnce)
     .describe('kernel-routes: gateways of a remote cluster; empty takes the next hop of each route')
     .prefault([]),

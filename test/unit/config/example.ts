@@ -87,6 +87,7 @@ export const EVERY_FIELD = {
       cluster: 'far',
       table: 100,
       protocols: ['bird', 77],
+      within: ['10.9.0.0/16'],
       via: [{ address: '172.31.0.8', weight: 0 }],
       ...EVERY_SOURCE,
     },

@@ -122,6 +122,7 @@ const source: fc.Arbitrary<WatchConfig> = fc.oneof(
     cluster: label.map((name) => `r${name}`),
     table: fc.integer({ min: 1, max: 0xffff_ffff }),
     protocols: fc.array(fc.integer({ min: 3, max: 255 }), { minLength: 1, maxLength: 4 }),
+    within: fc.array(cidr, { maxLength: 2 }),
     via: fc.uniqueArray(fc.record({ address: unicast, weight: fc.integer({ min: 0, max: 1000 }) }), {
       maxLength: 2,
       selector: ({ address }) => address,
