@@ -20,6 +20,8 @@ COPY tsconfig.json ./
 COPY src ./src
 RUN node_modules/.bin/tsc -p . \
  && npm prune --omit=dev --ignore-scripts \
+ # 60 MB that only join, leave and grant need, which are run by a person on another machine.
+ && npm uninstall --no-save --omit=dev --ignore-scripts @kubernetes/client-node \
  # Maps of sources that are not in the image, what only a compiler reads, and documentation.
  && find dist node_modules -type f \( -name '*.map' -o -name '*.md' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' \) -delete \
  && find node_modules/raw-socket -mindepth 1 -maxdepth 1 ! -name index.js ! -name package.json ! -name build -exec rm -rf {} + \
