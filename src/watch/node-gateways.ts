@@ -1,0 +1,97 @@
+import type { Address } from '../base/address.ts';
+import { GATEWAY_WEIGHT_MAX } from '../base/limits.ts';
+import type { Gateway } from '../table/claim.ts';
+import { GatewayPool, type GatewaySelection } from './gateway-selection.ts';
+import type { Malformed } from './last-good.ts';
+import { addressOf, fieldAt, listAt, misfit, textAt, wellFormed } from './object-fields.ts';
+
+/** A TunnelGateway object (isthmus.network/v1alpha1): who serves which clusters. */
+export interface TunnelGateway {
+  readonly node: string | undefined;
+  readonly address: Address | undefined;
+  readonly weight: number;
+  /** Whether it serves the cluster that asks. */
+  readonly serves: boolean;
+}
+
+/** `ownCluster`: who asks; an object without names of clusters serves all. */
+export function tunnelGatewayOf(
+  object: unknown,
+  name: string,
+  ownCluster: string,
+): TunnelGateway | Malformed | undefined {
+  return wellFormed(`TunnelGateway/${name}`, () => {
+    const node = textAt(object, 'spec.nodeName', 'the name of a node');
+    const text = fieldAt(object, 'spec.address');
+    const address = text === undefined ? undefined : addressOf(text, 'spec.address');
+    if (node === undefined && text === undefined)
+      throw misfit('spec.nodeName', node, 'the name of a node, or spec.address');
+    if (node === undefined && address === undefined) return undefined;
+    const weight = fieldAt(object, 'spec.weight') ?? 1;
+    if (!Number.isInteger(weight) || Number(weight) < 0 || Number(weight) > GATEWAY_WEIGHT_MAX)
+      throw misfit('spec.weight', weight, `a whole number from 0 to ${GATEWAY_WEIGHT_MAX}`);
+    const clusters = listAt(object, 'spec.clusters', 'a list of names of clusters');
+    const serves = clusters.length === 0 || clusters.includes(ownCluster);
+    return { node, address, weight: Number(weight), serves };
+  });
+}
+
+/** What the choice of gateways depends on in a node. */
+export interface GatewayNode {
+  /** undefined where it has no IPv4 address. */
+  readonly address: Address | undefined;
+  /** Whether its labels are those of a gateway; not asked for unless gateways are chosen by labels. */
+  readonly matches: boolean;
+  readonly ready: boolean;
+}
+
+/** The gateways of a remote cluster as its nodes and TunnelGateway objects come and go. */
+export class NodeGateways {
+  readonly #kind: GatewaySelection['kind'];
+  readonly #pool: GatewayPool;
+  readonly #nodes = new Map<string, GatewayNode>();
+  readonly #objects = new Map<string, TunnelGateway>();
+
+  constructor(kind: GatewaySelection['kind'], pool = new GatewayPool()) {
+    this.#kind = kind;
+    this.#pool = pool;
+  }
+
+  /** undefined: the node is gone. */
+  setNode(name: string, node: GatewayNode | undefined): void {
+    if (this.#kind === 'objects') {
+      this.#setNamedNode(name, node);
+      return;
+    }
+    const gateway = node?.address === undefined ? undefined : { address: node.address, weight: 1 };
+    if (node === undefined || gateway === undefined || (this.#kind === 'labels' && !node.matches))
+      this.#pool.delete(name);
+    else this.#pool.set(name, gateway, node.ready);
+  }
+
+  /** undefined: the object is gone. */
+  setObject(name: string, object: TunnelGateway | undefined): void {
+    if (object === undefined) this.#objects.delete(name);
+    else this.#objects.set(name, object);
+    this.#place(name, object);
+  }
+
+  /** At most as many as a route may have; the same array as long as nothing of it changes. */
+  chosen(): readonly Gateway[] {
+    return this.#pool.chosen();
+  }
+
+  #setNamedNode(name: string, node: GatewayNode | undefined): void {
+    if (node === undefined) this.#nodes.delete(name);
+    else this.#nodes.set(name, node);
+    // A handful of objects: an index of them by node would cost more than it saves.
+    for (const [key, object] of this.#objects) if (object.node === name) this.#place(key, object);
+  }
+
+  #place(name: string, object: TunnelGateway | undefined): void {
+    const node = object?.node === undefined ? undefined : this.#nodes.get(object.node);
+    const address = object?.address ?? node?.address;
+    if (object === undefined || address === undefined || !object.serves) this.#pool.delete(name);
+    else this.#pool.set(name, { address, weight: object.weight }, node?.ready ?? true);
+  }
+}
