@@ -22,8 +22,10 @@ import type { Refusal } from '../table/route.ts';
 import type { Table } from '../table/table.ts';
 import type { ClusterNotes } from '../watch/cluster-notes.ts';
 import type { StreamRegistry } from '../watch/stream-state.ts';
+import { clusterDetails } from './cluster-details.ts';
 import { traceFlow } from './trace.ts';
 import {
+  type ClusterDetail,
   type ClusterRow,
   type GatewayView,
   type PeerRow,
@@ -200,6 +202,18 @@ export class RunningGatewayView implements GatewayView {
         },
       };
     }
+  }
+
+  clusters(): ClusterDetail[] {
+    const { state, table, notes, streams } = this.#parts;
+    return clusterDetails({
+      configured: state.config.clusters.map(({ name }) => name),
+      rows: this.clusterRows(),
+      sourcesOf: new Map(table.clusters().map(({ name, sources }) => [name, sources])),
+      sources: table.sources(),
+      streams: streams.list(),
+      notes,
+    });
   }
 
   trace(query: TraceQuery): Trace {

@@ -82,6 +82,13 @@ export const ADMIN_ROUTES: readonly AdminRoute[] = [
   },
   {
     method: 'GET',
+    path: '/api/v1/clusters',
+    summary: 'the remote clusters: how fresh, from where, how many gateways, what is wrong',
+    query: [],
+    handle: ({ view }) => jsonList(view.clusters()),
+  },
+  {
+    method: 'GET',
     path: '/api/v1/trace',
     summary: 'what becomes of a packet; ?destination=A[&source=A&protocol=P&sourcePort=N&destinationPort=N]',
     query: TRACE_QUERY,

@@ -11,6 +11,8 @@ export interface GatewayView {
   routes(): Iterable<RouteRow>;
   refused(): Iterable<RefusedRow>;
   peers(): Iterable<PeerRow>;
+  /** Remote clusters by name. */
+  clusters(): Iterable<ClusterDetail>;
   /** `address` is text; throws ISTHMUS_ERR_ADDRESS. */
   trace(query: TraceQuery): Trace;
   /** Reads the configuration file again; resolves with what came of it, also when the file is bad. */
@@ -64,6 +66,23 @@ export interface ClusterRow {
   gateways: number;
   gatewaysAlive: number;
   stale: boolean;
+}
+
+/** One remote cluster with all that is known of it: also one that has no route yet. */
+export interface ClusterDetail extends ClusterRow {
+  /** `stale`: every source of some route of it is away. `unreachable`: it has routes, but no gateway is in use. `no-routes`: it is only known by name. */
+  state: 'fresh' | 'stale' | 'unreachable' | 'no-routes';
+  /** Names of the sources that its routes are from. */
+  sources: string[];
+  /** The last word of any of them. */
+  lastUpdateAt: string | null;
+  /** Where we learned of it: `RemoteCluster/west`, `configuration`. */
+  origin: string | null;
+  /** The API server or etcd that it is read from; null where its CIDRs are static. */
+  server: string | null;
+  /** Its resolver, a service address there, and the domain that it answers for; null where nobody told. */
+  dns: { address: string; domain: string } | null;
+  problems: string[];
 }
 
 export interface SourceRow extends Omit<SourceState, 'lastUpdateMs' | 'held' | 'reason'> {

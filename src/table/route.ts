@@ -91,4 +91,6 @@ export interface ClusterSummary {
   /** Routes of which every source is away. */
   readonly staleRoutes: number;
   readonly gateways: ReadonlySet<Address>;
+  /** Names of the sources whose claims made them. */
+  readonly sources: ReadonlySet<string>;
 }

@@ -8,6 +8,7 @@ interface Row {
   routes: number;
   staleRoutes: number;
   readonly gateways: Set<Address>;
+  readonly sources: Set<string>;
   /** Most routes of a cluster share one list of gateways; a list is only gone through when it is another than the last. */
   last: readonly Gateway[];
 }
@@ -20,11 +21,19 @@ export function summarize(entries: Iterable<Entry>): ClusterSummary[] {
     const { stake, gateways, contributors } = inForce;
     let row = rows.get(stake.cluster);
     if (row === undefined) {
-      row = { name: stake.cluster, routes: 0, staleRoutes: 0, gateways: new Set(), last: [] };
+      row = {
+        name: stake.cluster,
+        routes: 0,
+        staleRoutes: 0,
+        gateways: new Set(),
+        sources: new Set(),
+        last: [],
+      };
       rows.set(stake.cluster, row);
     }
     row.routes += 1;
     if (contributors.every(({ owner }) => owner.quiet)) row.staleRoutes += 1;
+    for (const { owner } of contributors) row.sources.add(owner.name);
     if (gateways === row.last) continue;
     row.last = gateways;
     for (const { address } of gateways) row.gateways.add(address);

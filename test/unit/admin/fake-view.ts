@@ -1,5 +1,13 @@
 import type { AdminContext } from '../../../src/admin/routes.ts';
-import type { GatewayView, PeerRow, RefusedRow, RouteRow, Status, Trace } from '../../../src/admin/view.ts';
+import type {
+  ClusterDetail,
+  GatewayView,
+  PeerRow,
+  RefusedRow,
+  RouteRow,
+  Status,
+  Trace,
+} from '../../../src/admin/view.ts';
 
 /** What a gateway of cluster east with one remote cluster says of itself. */
 export const STATUS: Status = {
@@ -111,6 +119,37 @@ export const PEERS: PeerRow[] = [
   },
 ];
 
+export const CLUSTERS: ClusterDetail[] = [
+  {
+    name: 'north',
+    state: 'no-routes',
+    routes: 0,
+    gateways: 0,
+    gatewaysAlive: 0,
+    stale: false,
+    sources: [],
+    lastUpdateAt: null,
+    origin: 'RemoteCluster/north',
+    server: 'https://10.9.0.1:6443',
+    dns: null,
+    problems: ['GET /api/v1/nodes at https://10.9.0.1:6443: 403 Forbidden'],
+  },
+  {
+    name: 'west',
+    state: 'stale',
+    routes: 12,
+    gateways: 2,
+    gatewaysAlive: 1,
+    stale: true,
+    sources: ['file:/etc/isthmus/west.yaml'],
+    lastUpdateAt: '2026-01-02T03:05:00.000Z',
+    origin: 'configuration',
+    server: null,
+    dns: { address: '10.112.0.10', domain: 'cluster.local' },
+    problems: ['source file:/etc/isthmus/west.yaml is stale: no such file'],
+  },
+];
+
 export const TRACE: Trace = {
   destination: '10.2.3.4',
   verdict: 'remote',
@@ -134,6 +173,7 @@ function fakeView(replaced: Partial<GatewayView> = {}): GatewayView {
     routes: () => ROUTES,
     refused: () => REFUSED,
     peers: () => PEERS,
+    clusters: () => CLUSTERS,
     trace: () => TRACE,
     reload: async () => ({ ok: true, changed: ['log.level'], restartNeeded: [], error: null }),
     configuration: () => 'cluster:\n  name: east\n',
