@@ -1,9 +1,32 @@
 import type { Address } from '../base/address.ts';
+import { GatewayError } from '../base/errors.ts';
 import { GATEWAY_WEIGHT_MAX } from '../base/limits.ts';
 import type { Gateway } from '../table/claim.ts';
-import { GatewayPool, type GatewaySelection } from './gateway-selection.ts';
+import { GatewayPool, type GatewaySelection, type LabelMatcher, parseSelector } from './gateway-selection.ts';
+import type { Resource } from './kubernetes-api/resource.ts';
 import type { Malformed } from './last-good.ts';
 import { addressOf, fieldAt, listAt, misfit, textAt, wellFormed } from './object-fields.ts';
+
+export const TUNNEL_GATEWAYS: Resource = {
+  group: 'isthmus.network',
+  version: 'v1alpha1',
+  plural: 'tunnelgateways',
+};
+
+/** Which labels make a node a gateway. Throws ISTHMUS_ERR_CONFIG, with the name of the source, for a selector that cannot be understood. */
+export function matcherOf(source: string, selection: GatewaySelection): LabelMatcher {
+  if (selection.kind !== 'labels') return () => false;
+  const matcher = parseSelector(selection.selector);
+  if (typeof matcher !== 'string') return matcher;
+  throw new GatewayError('ISTHMUS_ERR_CONFIG', `${source}: gateways is "${selection.selector}": ${matcher}`);
+}
+
+/** For a cluster of which nothing can be reached. */
+export function whyNoGateways(selection: GatewaySelection, cluster: string, ownCluster: string): string {
+  if (selection.kind === 'all') return `no gateway: ${cluster} has no node with an IPv4 address`;
+  if (selection.kind === 'labels') return `no gateway: no node of ${cluster} matches ${selection.selector}`;
+  return `no gateway: no TunnelGateway of ${cluster} has an address and serves ${ownCluster}`;
+}
 
 /** A TunnelGateway object (isthmus.network/v1alpha1): who serves which clusters. */
 export interface TunnelGateway {
@@ -79,6 +102,18 @@ export class NodeGateways {
   /** At most as many as a route may have; the same array as long as nothing of it changes. */
   chosen(): readonly Gateway[] {
     return this.#pool.chosen();
+  }
+
+  /** Sentences on objects that name a node which cannot serve them. */
+  *problems(): Iterable<string> {
+    for (const [name, { node, address, serves }] of this.#objects) {
+      if (node === undefined || address !== undefined || !serves) continue;
+      const found = this.#nodes.get(node);
+      if (found === undefined)
+        yield `TunnelGateway/${name}: spec.nodeName is "${node}", and there is no such node`;
+      else if (found.address === undefined)
+        yield `TunnelGateway/${name}: spec.nodeName is "${node}", and that node has no IPv4 address of the wanted type`;
+    }
   }
 
   #setNamedNode(name: string, node: GatewayNode | undefined): void {
