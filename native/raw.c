@@ -35,8 +35,8 @@ napi_value raw_open(napi_env env, napi_callback_info info) {
   int receive_buffer;
   int send_buffer;
   if (!take_arguments(env, info, 3, values)) return NULL;
-  /* 0 is no protocol, and IPPROTO_RAW (255) would make a socket that receives nothing. */
-  if (!take_int(env, values[0], "protocol", 1, 254, &protocol)) return NULL;
+  /* 0 is no protocol; IPPROTO_RAW (255) makes a socket that only sends. */
+  if (!take_int(env, values[0], "protocol", 1, IPPROTO_RAW, &protocol)) return NULL;
   if (!take_int(env, values[1], "receiveBufferBytes", 0, BUFFER_BYTES_MAX, &receive_buffer)) return NULL;
   if (!take_int(env, values[2], "sendBufferBytes", 0, BUFFER_BYTES_MAX, &send_buffer)) return NULL;
   return give_number(env, open_raw(protocol, receive_buffer, send_buffer));

@@ -26,7 +26,11 @@ export interface WorkersSetup {
   readonly native: Native;
   readonly deviceName: string;
   /** One TUN queue and one underlay socket for each worker. The caller keeps owning them and closes them after `stop`. */
-  readonly descriptors: readonly { readonly device: number; readonly underlay: number }[];
+  readonly descriptors: readonly {
+    readonly device: number;
+    readonly underlay: number;
+    readonly underlaySend: number;
+  }[];
   readonly image: SharedArrayBuffer;
   /** Says that reader `engine` of the FIB image is gone. */
   readonly forgetReader: (engine: number) => void;
@@ -123,6 +127,7 @@ export class WorkerPlane implements Dataplane {
         deviceName,
         deviceDescriptor: descriptor.device,
         underlayDescriptor: descriptor.underlay,
+        underlaySendDescriptor: descriptor.underlaySend,
         wakeDescriptor: openWake(native),
         icmpDescriptor: this.#icmpDescriptor,
         image,

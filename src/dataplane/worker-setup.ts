@@ -5,6 +5,8 @@ export interface WorkerSetup {
   readonly deviceName: string;
   readonly deviceDescriptor: number;
   readonly underlayDescriptor: number;
+  /** Packets for the underlay leave by this one. */
+  readonly underlaySendDescriptor: number;
   /** The main thread makes it readable to stop this worker. */
   readonly wakeDescriptor: number;
   /** This worker makes it readable when its ICMP queue has something for the slow path. */

@@ -36,7 +36,7 @@ function run(setup: WorkerSetup, native: Native): void {
   const counters = new Float64Array(setup.counters);
   const control = new Int32Array(setup.control);
   const icmp = new IcmpQueue(setup.icmpQueue, systemClock);
-  const underlay = new RawIp(native, setup.underlayDescriptor);
+  const underlay = new RawIp(native, setup.underlayDescriptor, setup.underlaySendDescriptor);
   const engine = new Engine({
     device: new Tun(native, setup.deviceName, setup.deviceDescriptor, true),
     underlay,

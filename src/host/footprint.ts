@@ -4,12 +4,16 @@ import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Netlink } from '../io/netlink.ts';
 import { lockDevice } from './device-lock.ts';
+import { isDirectRow } from './direct-routes.ts';
 import { writeFileAtomically } from './snapshot-file.ts';
 
 /** What a gateway puts into the kernel: what a successor with another configuration has to clean up. */
 export interface Footprint {
   readonly device: string;
   readonly protocol: number;
+  /** Of the kernel routes to the tunnel. Absent in a note of a gateway that knew no routes past it. */
+  readonly table?: number;
+  readonly metric?: number;
 }
 
 const FILE_NAME = 'footprint.json';
@@ -28,6 +32,7 @@ export async function cleanFormerFootprint(
   try {
     const former = readFootprint(directory);
     if (former === undefined) return;
+    removeDirectRoutes(former, present, netlink, logger);
     const link = netlink.links().find((candidate) => candidate.name === former.device);
     if (link === undefined) return;
     if (former.device !== present.device) {
@@ -50,6 +55,23 @@ export async function cleanFormerFootprint(
   }
 }
 
+/** Routes past the tunnel do not go with the device. Those with the present names are adopted elsewhere. */
+function removeDirectRoutes(former: Footprint, present: Footprint, netlink: Netlink, logger: Logger): void {
+  const { protocol, table, metric } = former;
+  if (table === undefined || metric === undefined) return;
+  if (protocol === present.protocol && table === present.table && metric === present.metric) return;
+  const leftovers = netlink
+    .routes({ protocol, table })
+    .filter((route) => isDirectRow(route, table, metric))
+    .map((route) => ({ cidr: route.cidr, deviceIndex: 0, table, metric: route.metric, protocol }));
+  if (leftovers.length === 0) return;
+  netlink.removeRoutes(leftovers);
+  logger.warn(
+    { routes: leftovers.length },
+    'removed the routes past the tunnel that an earlier configuration left',
+  );
+}
+
 /** Notes what this gateway puts into the kernel. Throws ISTHMUS_ERR_STATE. */
 export function writeFootprint(directory: string, footprint: Footprint): void {
   writeFileAtomically(join(directory, FILE_NAME), `${JSON.stringify(footprint)}\n`);
@@ -64,6 +86,8 @@ function readFootprint(directory: string): Footprint | undefined {
   }
   const value: unknown = JSON.parse(text);
   if (typeof value !== 'object' || value === null) return undefined;
-  const { device, protocol } = value as Record<string, unknown>;
-  return typeof device === 'string' && typeof protocol === 'number' ? { device, protocol } : undefined;
+  const { device, protocol, table, metric } = value as Record<string, unknown>;
+  if (typeof device !== 'string' || typeof protocol !== 'number') return undefined;
+  if (typeof table !== 'number' || typeof metric !== 'number') return { device, protocol };
+  return { device, protocol, table, metric };
 }

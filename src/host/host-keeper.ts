@@ -4,11 +4,13 @@ import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Native } from '../io/native.ts';
 import type { Netlink } from '../io/netlink.ts';
-import type { Link } from '../io/netlink-link.ts';
+import type { DeviceAddress, Link } from '../io/netlink-link.ts';
+import type { KernelRoute } from '../io/netlink-route.ts';
 import { type KernelNotice, NetlinkSubscription, NOTICE_GROUP } from '../io/netlink-subscription.ts';
 import { restoreDevice, type TunnelDevice } from './device.ts';
 import type { RouteInstaller } from './route-installer.ts';
-import { checkForwarding, type HostProblem } from './sysctl.ts';
+import type { Doubt } from './segment.ts';
+import { checkDirectReversePath, checkForwarding, type HostProblem } from './sysctl.ts';
 import type { Underlay } from './underlay.ts';
 
 export interface HostKeeperSetup {
@@ -16,7 +18,12 @@ export interface HostKeeperSetup {
   readonly netlink: Netlink;
   readonly routes: RouteInstaller;
   readonly device: TunnelDevice;
-  readonly underlay: Underlay;
+  /** The present one. */
+  readonly underlay: () => Underlay;
+  /** Why the host does not tell which underlay it is on, or undefined when it does. */
+  readonly underlayProblem: () => string | undefined;
+  /** Of our routes: that they come is no news. */
+  readonly protocol: number;
   /** Our routes are in a table that every packet is looked up in, so that the kernel can be asked about them. */
   readonly isMainTable: boolean;
   readonly clock: Clock;
@@ -25,8 +32,10 @@ export interface HostKeeperSetup {
   readonly onProblems: (problems: readonly HostProblem[]) => void;
   /** An address of this host came or went. */
   readonly onAddressChange: () => void;
-  /** The MTU of the underlay device is another now. */
-  readonly onUnderlayMtu: (mtuBytes: number) => void;
+  /** The underlay, or the way to some addresses in it, may be another now. */
+  readonly onDoubt: (doubt: Doubt) => void;
+  /** Every CHECK_INTERVAL_MS, before the problems are gathered: for what changes without a notice. */
+  readonly onLook: () => void;
   /** A device other than ours is there, or changed. */
   readonly onLink: (link: Link) => void;
   /** Somebody removed the TUN device: nothing of it can be used any more. */
@@ -46,20 +55,18 @@ const ROUTES_ASKED = 32;
 export class HostKeeper {
   readonly #setup: HostKeeperSetup;
   readonly #subscription: NetlinkSubscription;
-  #underlayMtuBytes: number;
   #settling: Timer | undefined;
   #checking: Timer | undefined;
   #stopped = false;
 
   constructor(setup: HostKeeperSetup) {
     this.#setup = setup;
-    this.#underlayMtuBytes = setup.underlay.mtuBytes;
     const groups = NOTICE_GROUP.LINKS | NOTICE_GROUP.ADDRESSES | NOTICE_GROUP.ROUTES;
     this.#subscription = new NetlinkSubscription(
       setup.native,
       groups,
       (notice) => this.#notice(notice),
-      'removed',
+      setup.protocol,
     );
     try {
       this.#look();
@@ -77,38 +84,55 @@ export class HostKeeper {
   }
 
   #notice(notice: KernelNotice): void {
-    const { routes, device, underlay, onAddressChange, onLink, onDeviceLost } = this.#setup;
+    const { onAddressChange, onDoubt } = this.#setup;
     switch (notice.kind) {
       case 'address':
         onAddressChange();
         this.#settle();
+        if (this.#concernsUnderlay(notice.address)) onDoubt('everything');
         return;
       case 'link':
-        if (notice.link.index === device.index) {
-          if (!notice.isRemoved) this.#settle();
-          else {
-            this.stop();
-            onDeviceLost();
-          }
-        } else if (!notice.isRemoved) {
-          if (notice.link.index === underlay.deviceIndex) this.#underlayLink(notice.link.mtuBytes);
-          onLink(notice.link);
-        }
+        this.#noticeLink(notice.link, notice.isRemoved);
         return;
       case 'route':
-        // What we remove ourselves is no longer wanted by the time the notice arrives.
-        if (notice.route.deviceIndex === device.index && routes.isWanted(notice.route.cidr)) this.#settle();
+        this.#noticeRoute(notice.route);
         return;
       case 'resync':
         onAddressChange();
         this.#settle();
+        onDoubt('everything');
     }
   }
 
-  #underlayLink(mtuBytes: number): void {
-    if (mtuBytes === this.#underlayMtuBytes) return;
-    this.#underlayMtuBytes = mtuBytes;
-    this.#setup.onUnderlayMtu(mtuBytes);
+  #concernsUnderlay({ deviceIndex, address }: DeviceAddress): boolean {
+    const { underlay, underlayProblem } = this.#setup;
+    const present = underlay();
+    return (
+      deviceIndex === present.deviceIndex || address === present.address || underlayProblem() !== undefined
+    );
+  }
+
+  #noticeLink(link: Link, isRemoved: boolean): void {
+    const { device, underlay, onLink, onDeviceLost, onDoubt } = this.#setup;
+    if (link.index === device.index) {
+      if (!isRemoved) this.#settle();
+      else {
+        this.stop();
+        onDeviceLost();
+      }
+      return;
+    }
+    // The kernel takes the routes of a device that goes down without a notice for each.
+    if (link.index === underlay().deviceIndex) onDoubt('everything');
+    if (!isRemoved) onLink(link);
+  }
+
+  /** Of new routes only those that are not ours arrive here. */
+  #noticeRoute(route: KernelRoute): void {
+    const { routes, device, protocol, onDoubt } = this.#setup;
+    // What we remove ourselves is no longer wanted by the time the notice arrives.
+    if (routes.isMissed(route)) this.#settle();
+    else if (route.protocol !== protocol && route.deviceIndex !== device.index) onDoubt([route.cidr]);
   }
 
   /** Puts device and routes right, once nothing happened for a moment, and looks at everything else too. */
@@ -137,15 +161,20 @@ export class HostKeeper {
   }
 
   #look(): void {
-    const { onProblems, clock } = this.#setup;
+    const { onProblems, onLook, clock } = this.#setup;
     this.#checking?.cancel();
+    onLook();
     onProblems(this.#problems());
     if (!this.#stopped) this.#checking = clock.after(CHECK_INTERVAL_MS, () => this.#look());
   }
 
   #problems(): HostProblem[] {
-    const { device, routes, isMainTable } = this.#setup;
+    const { device, routes, underlay, isMainTable } = this.#setup;
     const problems = [...device.problems, ...checkForwarding(device.name)];
+    const mixed = routes.direct.mixed;
+    problems.push(
+      ...checkDirectReversePath(underlay().deviceName, mixed === undefined ? undefined : formatCidr(mixed)),
+    );
     try {
       problems.push(...this.#missingUnderlay());
       if (isMainTable) problems.push(...this.#bypassedRoutes());
@@ -163,23 +192,28 @@ export class HostKeeper {
         isFatal: true,
       });
     }
+    if (routes.direct.problem !== undefined)
+      problems.push({ setting: 'tunnel.mode', message: routes.direct.problem, isFatal: false });
     return problems;
   }
 
   #missingUnderlay(): HostProblem[] {
-    const { netlink, underlay } = this.#setup;
-    if (netlink.addresses().some(({ address }) => address === underlay.address)) return [];
-    const message = `the underlay address ${formatAddress(underlay.address)} is no longer on this host: nothing is sent or received; give it back, or restart with another underlay.address`;
+    const { netlink, underlay, underlayProblem } = this.#setup;
+    const { address } = underlay();
+    if (netlink.addresses().some((entry) => entry.address === address)) return [];
+    const why = underlayProblem();
+    const hint = why === undefined ? '' : ` (${why})`;
+    const message = `the underlay address ${formatAddress(address)} is no longer on this host: nothing is sent or received until it is back, or, where underlay.address is auto, until a route shows another one${hint}`;
     return [{ setting: 'underlay.address', message, isFatal: true }];
   }
 
   /** A route of somebody else that wins over ours leads packets past the tunnel, in clear. */
   #bypassedRoutes(): HostProblem[] {
-    const { netlink, routes, device } = this.#setup;
+    const { netlink, routes } = this.#setup;
     for (const cidr of routes.sample(ROUTES_ASKED)) {
       const asked: Address = cidr.prefixLength >= 31 ? cidr.address : cidr.address + 1;
       const answer = netlink.routeTo(asked);
-      if (answer === undefined || answer.deviceIndex === device.index) continue;
+      if (answer === undefined || routes.isOurWay(answer)) continue;
       const message = `packets for ${formatAddress(asked)} (in ${formatCidr(cidr)}) do not take our route but a more preferred one, past the tunnel; see: ip route get ${formatAddress(asked)}`;
       return [{ setting: 'routes', message, isFatal: false }];
     }

@@ -1,7 +1,10 @@
 import type { Address } from '../base/address.ts';
 import { type Cidr, cidrKey, cidrOfKey, formatCidr } from '../base/address.ts';
-import type { Netlink } from '../io/netlink.ts';
-import type { RouteRow } from '../io/netlink-route.ts';
+import type { Netlink, RouteAnswer } from '../io/netlink.ts';
+import type { KernelRoute, RouteRow } from '../io/netlink-route.ts';
+import type { ForwardedRoute } from '../table/route.ts';
+import { DirectRoutes, isDirectRow, type TunnelMode } from './direct-routes.ts';
+import type { Segment } from './segment.ts';
 
 export interface RouteInstallerSetup {
   readonly netlink: Netlink;
@@ -13,8 +16,9 @@ export interface RouteInstallerSetup {
   readonly protocol: number;
   /** Source address for what this host itself sends, 0 for none. */
   readonly source: Address;
-  /** The device was just made: no route can lead to it yet, so there is nothing to adopt. */
-  readonly isFresh: boolean;
+  readonly mode: TunnelMode;
+  /** The underlay's. */
+  readonly segment: Segment;
 }
 
 /** Routes handed to the kernel at a time: what is made for them is garbage before it is old (100,000 at once keep 40 MB for good). */
@@ -25,32 +29,48 @@ const FAILURES_SHOWN = 3;
 
 /**
  * The kernel routes that lead packets for remote clusters to the TUN device. They carry our protocol number, so that only ours are ever
- * removed, a successor finds those that a crash left, and BIRD or FRR can tell and redistribute them.
+ * removed, a successor finds those that a crash left, and BIRD or FRR can tell and redistribute them. Over them lie those of
+ * direct-routes.ts, where packets need no tunnel.
  */
 export class RouteInstaller {
+  readonly direct: DirectRoutes;
   readonly #setup: RouteInstallerSetup;
   readonly #wanted = new Set<number>();
   readonly #refused = new Map<number, string>();
-  #isReconciled: boolean;
+  #isReconciled = false;
 
   constructor(setup: RouteInstallerSetup) {
     this.#setup = setup;
-    this.#isReconciled = setup.isFresh;
+    const { netlink, segment, table, metric, protocol, source, mode } = setup;
+    this.direct = new DirectRoutes({ netlink, segment, table, tunnelMetric: metric, protocol, source }, mode);
   }
 
-  isWanted(cidr: Cidr): boolean {
-    return this.#wanted.has(cidrKey(cidr));
+  /** A route that was removed from the kernel, and that should be there. */
+  isMissed(route: KernelRoute): boolean {
+    if (route.deviceIndex === this.#setup.deviceIndex) return this.#wanted.has(cidrKey(route.cidr));
+    return route.protocol === this.#setup.protocol && this.direct.isMissed(route);
   }
 
-  /** Installs routes; on an adopted device, before the first `reconcile`, only notes them: a predecessor's may be there already. */
-  add(cidrs: readonly Cidr[]): void {
+  /** The kernel's answer to "which way" is a way of ours. */
+  isOurWay({ deviceIndex, gateway }: RouteAnswer): boolean {
+    return deviceIndex === this.#setup.deviceIndex || this.direct.isOurWay(deviceIndex, gateway);
+  }
+
+  /** Installs routes, or, before the first `reconcile`, only notes them: a predecessor's may be there already. */
+  add(routes: readonly Pick<ForwardedRoute, 'cidr' | 'gateways'>[]): void {
     // A route whose gateways changed leads to the device as before.
-    const fresh = cidrs.filter((cidr) => !this.#wanted.has(cidrKey(cidr)));
-    for (const cidr of fresh) this.#wanted.add(cidrKey(cidr));
+    const fresh: Cidr[] = [];
+    for (const { cidr } of routes) {
+      if (this.#wanted.has(cidrKey(cidr))) continue;
+      this.#wanted.add(cidrKey(cidr));
+      fresh.push(cidr);
+    }
     if (this.#isReconciled) this.#install(fresh);
+    this.direct.set(routes);
   }
 
   remove(cidrs: readonly Cidr[]): void {
+    this.direct.remove(cidrs);
     for (const cidr of cidrs) {
       this.#wanted.delete(cidrKey(cidr));
       this.#refused.delete(cidrKey(cidr));
@@ -66,11 +86,14 @@ export class RouteInstaller {
    * wants any more, also from a table that was configured before, puts back what somebody else removed. Returns how many were changed.
    */
   reconcile(): number {
+    const isFirst = !this.#isReconciled;
     this.#isReconciled = true;
     const { netlink, table, protocol, deviceIndex, metric, source } = this.#setup;
     const present = new Set<number>();
     const unwanted: RouteRow[] = [];
+    const direct: KernelRoute[] = [];
     for (const route of netlink.routes({ protocol })) {
+      if (isDirectRow(route, table, metric)) direct.push(route);
       // Another gateway with a device of its own may share the protocol number: its routes are not ours.
       if (route.deviceIndex !== deviceIndex) continue;
       const isAsWanted = route.table === table && route.metric === metric && (route.source ?? 0) === source;
@@ -83,11 +106,13 @@ export class RouteInstaller {
     if (unwanted.length > 0) netlink.removeRoutes(unwanted);
     this.#refused.clear();
     this.#install(missing);
-    return unwanted.length + missing.length - this.#refused.size;
+    const changed = unwanted.length + missing.length - this.#refused.size;
+    return changed + this.direct.reconcile(direct, isFirst);
   }
 
   /** Removes all of our routes. */
   clear(): void {
+    this.direct.clear();
     this.#wanted.clear();
     this.#refused.clear();
     this.reconcile();

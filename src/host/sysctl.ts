@@ -33,19 +33,25 @@ function sysctlPath(name: string): string {
   return `/proc/sys/${name}`;
 }
 
+/** The effective reverse-path filter of a device: the larger of its own and that of `all` (kernel documentation, ip-sysctl). */
+function reversePathFilter(device: string): number {
+  const own = Number(readSysctl(`net/ipv4/conf/${device}/rp_filter`) ?? 0);
+  const all = Number(readSysctl('net/ipv4/conf/all/rp_filter') ?? 0);
+  return Math.max(own, all);
+}
+
+const STRICT = 1;
+
 /**
- * The effective reverse-path filter of a device is the larger of its own and that of `all` (kernel documentation, ip-sysctl). Loose (2) on
- * our own device is enough for replies that leave by another gateway; strict on the underlay device is no concern of a tunnel whose
- * outer packets are routed symmetrically.
+ * Loose (2) on our own device is enough for replies that leave by another gateway, and for a peer that tunnels to us while we send to it
+ * past the tunnel. Strict on the underlay device is no concern of a tunnel whose outer packets are routed symmetrically.
  */
 export function prepareDeviceSysctls(device: string): HostProblem[] {
   const problems: HostProblem[] = [];
   // The kernel would send IPv6 router solicitations and multicast reports into a tunnel that carries IPv4.
   writeSysctl(`net/ipv6/conf/${device}/disable_ipv6`, '1');
   if (!writeSysctl(`net/ipv4/conf/${device}/rp_filter`, '2')) {
-    const own = Number(readSysctl(`net/ipv4/conf/${device}/rp_filter`) ?? 0);
-    const all = Number(readSysctl('net/ipv4/conf/all/rp_filter') ?? 0);
-    if (Math.max(own, all) === 1) {
+    if (reversePathFilter(device) === STRICT) {
       problems.push({
         setting: 'rp_filter',
         message: `net.ipv4.conf.${device}.rp_filter is strict and cannot be changed from here: packets whose replies take another gateway are dropped; run: sysctl -w net.ipv4.conf.${device}.rp_filter=2`,
@@ -68,4 +74,14 @@ export function checkForwarding(device: string): HostProblem[] {
     });
   }
   return problems;
+}
+
+/**
+ * A gateway on our segment may send packets of `mixed` past the tunnel while ours to it take the tunnel: a strict filter on the underlay
+ * device drops them, because the way back to their source is the tunnel's device. It is not ours to change: the host has it for a reason.
+ */
+export function checkDirectReversePath(underlayDevice: string, mixed: string | undefined): HostProblem[] {
+  if (mixed === undefined || reversePathFilter(underlayDevice) !== STRICT) return [];
+  const message = `some gateways of ${mixed} are on the segment of ${underlayDevice} and some are not, so our packets for it take the tunnel; those on the segment may answer past it, and net.ipv4.conf.${underlayDevice}.rp_filter or that of all is strict and drops that; run: sysctl -w net.ipv4.conf.${underlayDevice}.rp_filter=2`;
+  return [{ setting: 'rp_filter', message, isFatal: false }];
 }

@@ -8,13 +8,15 @@ import { workerCount } from '../dataplane/worker-count.ts';
 import type { Fib } from '../fib/fib.ts';
 import type { Native } from '../io/native.ts';
 import type { Netlink } from '../io/netlink.ts';
+import type { UnderlaySocket } from '../io/packet-io.ts';
 import { openRawIp } from '../io/raw-ip.ts';
 import { RawSocketIo } from '../io/raw-socket.ts';
 import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { closeDevice, describeDevice, openDevice, type TunnelDevice } from './device.ts';
 import { HostKeeper, type HostKeeperSetup } from './host-keeper.ts';
 import { RouteInstaller } from './route-installer.ts';
-import type { Underlay } from './underlay.ts';
+import { Segment } from './segment.ts';
+import type { UnderlayFollower } from './underlay-follower.ts';
 
 /** RT_TABLE_MAIN of linux/rtnetlink.h. */
 const MAIN_TABLE = 254;
@@ -26,7 +28,7 @@ export interface TunnelParts {
   readonly native: Native;
   readonly netlink: Netlink;
   readonly config: Config;
-  readonly underlay: Underlay;
+  readonly follower: UnderlayFollower;
   readonly fib: Fib;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -34,7 +36,8 @@ export interface TunnelParts {
   readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
   readonly onProblems: HostKeeperSetup['onProblems'];
   readonly onAddressChange: HostKeeperSetup['onAddressChange'];
-  readonly onUnderlayMtu: HostKeeperSetup['onUnderlayMtu'];
+  readonly onDoubt: HostKeeperSetup['onDoubt'];
+  readonly onLook: HostKeeperSetup['onLook'];
   readonly onLink: HostKeeperSetup['onLink'];
   readonly onDeviceLost: HostKeeperSetup['onDeviceLost'];
 }
@@ -42,16 +45,18 @@ export interface TunnelParts {
 /** Everything that exists only while packets can flow: the device, the sockets, the engines between them, and our routes. */
 export interface Tunnel {
   readonly device: TunnelDevice;
-  readonly sockets: readonly { close(): void }[];
+  readonly sockets: readonly UnderlaySocket[];
   readonly plane: Dataplane;
+  readonly segment: Segment;
   readonly routes: RouteInstaller;
   readonly keeper: HostKeeper;
 }
 
 /** Opens all of it, or throws and leaves nothing open. */
 export function openTunnel(parts: TunnelParts): Tunnel {
-  const { native, netlink, config, underlay, logger } = parts;
+  const { native, netlink, config, follower, logger } = parts;
   const { tunnel, routes: routing } = config;
+  const underlay = follower.current;
   const isPortable = tunnel.underlaySocket === 'raw-socket';
   const device = openDevice(native, netlink, {
     name: tunnel.device,
@@ -64,36 +69,41 @@ export function openTunnel(parts: TunnelParts): Tunnel {
     { device: device.name, underlay: formatAddress(underlay.address), underlayDevice: underlay.deviceName },
     describeDevice(device, tunnel.address),
   );
-  const routes = new RouteInstaller({
-    netlink,
-    deviceIndex: device.index,
-    table: routing.table,
-    metric: routing.metric,
-    protocol: routing.protocol,
-    source: tunnel.address ?? 0,
-    isFresh: !device.isAdopted,
-  });
-  const sockets: { close(): void }[] = [];
+  const sockets: UnderlaySocket[] = [];
   let keeper: HostKeeper | undefined;
   try {
+    const segment = new Segment(netlink, underlay);
+    const routes = new RouteInstaller({
+      netlink,
+      deviceIndex: device.index,
+      table: routing.table,
+      metric: routing.metric,
+      protocol: routing.protocol,
+      source: tunnel.address ?? 0,
+      mode: tunnel.mode,
+      segment,
+    });
     keeper = new HostKeeper({
       native,
       netlink,
       routes,
       device,
-      underlay,
+      underlay: () => follower.current,
+      underlayProblem: () => follower.problem,
+      protocol: routing.protocol,
       isMainTable: routing.table === MAIN_TABLE,
       clock: parts.clock,
       logger,
       onProblems: parts.onProblems,
       onAddressChange: parts.onAddressChange,
-      onUnderlayMtu: parts.onUnderlayMtu,
+      onDoubt: parts.onDoubt,
+      onLook: parts.onLook,
       onLink: parts.onLink,
       onDeviceLost: parts.onDeviceLost,
     });
     // Last, because running engines cannot be taken back without waiting for them.
     const plane = isPortable ? portablePlane(parts, device, sockets) : workerPlane(parts, device, sockets);
-    return { device, sockets, plane, routes, keeper };
+    return { device, sockets, plane, segment, routes, keeper };
   } catch (cause) {
     keeper?.stop();
     for (const socket of sockets) socket.close();
@@ -121,17 +131,17 @@ export function tunnelMtu(config: Config, underlayMtuBytes: number): number {
   return mtu === 'auto' ? underlayMtuBytes - ENCAPSULATION_BYTES : mtu;
 }
 
-function workerPlane(parts: TunnelParts, device: TunnelDevice, sockets: { close(): void }[]): Dataplane {
-  const { native, config, underlay, fib, clock, logger, sendIcmp } = parts;
+function workerPlane(parts: TunnelParts, device: TunnelDevice, sockets: UnderlaySocket[]): Dataplane {
+  const { native, config, follower, fib, clock, logger, sendIcmp } = parts;
   const descriptors = device.queues.map((queue, index) => {
     const socket = openRawIp(native, {
-      address: underlay.address,
+      address: follower.current.address,
       receiveBufferBytes: config.tunnel.receiveBuffer,
       sendBufferBytes: config.tunnel.sendBuffer,
       worker: { index, count: device.queues.length },
     });
     sockets.push(socket);
-    return { device: queue.fd, underlay: socket.fd };
+    return { device: queue.fd, underlay: socket.fd, underlaySend: socket.sendFd };
   });
   return new WorkerPlane({
     native,
@@ -145,10 +155,10 @@ function workerPlane(parts: TunnelParts, device: TunnelDevice, sockets: { close(
   });
 }
 
-function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: { close(): void }[]): Dataplane {
-  const { native, config, underlay, fib, clock, sendIcmp } = parts;
+function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: UnderlaySocket[]): Dataplane {
+  const { native, config, follower, fib, clock, sendIcmp } = parts;
   const socket = RawSocketIo.open({
-    address: underlay.address,
+    address: follower.current.address,
     receiveBufferBytes: config.tunnel.receiveBuffer,
     sendBufferBytes: config.tunnel.sendBuffer,
   });

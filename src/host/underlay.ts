@@ -1,6 +1,6 @@
 import { type Address, formatAddress } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
-import type { Netlink } from '../io/netlink.ts';
+import type { Netlink, RouteAnswer } from '../io/netlink.ts';
 
 /** The network that carries our packets, as this host is attached to it. */
 export interface Underlay {
@@ -14,16 +14,20 @@ export interface Underlay {
 export interface UnderlayWish {
   readonly address: 'auto' | Address;
   readonly device: 'auto' | string;
-  /** A gateway whose route shows what `auto` is; undefined when none is known yet, and then the default route shows it. */
-  readonly towards: Address | undefined;
+  /** Gateways whose routes show what `auto` is: the first that the host has a way to. None known: the default route shows it. */
+  readonly towards: readonly Address[];
+  /** Our TUN device: a route that leads into it says nothing about the underlay. */
+  readonly tunnelDevice: string;
 }
 
 /** An address that is never reached and lies behind the default route of any host that has one (192.0.2.0/24, RFC 5737). */
-const BEHIND_DEFAULT_ROUTE = 0xc000_0201;
+export const BEHIND_DEFAULT_ROUTE = 0xc000_0201;
 
 /** Finds out source address, device and MTU. Throws ISTHMUS_ERR_KERNEL with what to configure when the host's routes do not tell. */
 export function findUnderlay(netlink: Netlink, wish: UnderlayWish): Underlay {
-  const address = wish.address === 'auto' ? sourceOfRoute(netlink, wish.towards) : wish.address;
+  const links = netlink.links();
+  const tunnelIndex = links.find((link) => link.name === wish.tunnelDevice)?.index;
+  const address = wish.address === 'auto' ? sourceOfRoutes(netlink, wish, tunnelIndex) : wish.address;
   const holder = netlink.addresses().find((entry) => entry.address === address);
   if (holder === undefined) {
     throw new GatewayError(
@@ -31,7 +35,6 @@ export function findUnderlay(netlink: Netlink, wish: UnderlayWish): Underlay {
       `underlay.address ${formatAddress(address)} is on none of this host's devices; set underlay.address to one that is`,
     );
   }
-  const links = netlink.links();
   const link = links.find((candidate) =>
     wish.device === 'auto' ? candidate.index === holder.deviceIndex : candidate.name === wish.device,
   );
@@ -44,18 +47,23 @@ export function findUnderlay(netlink: Netlink, wish: UnderlayWish): Underlay {
   return { address, deviceName: link.name, deviceIndex: link.index, mtuBytes: link.mtuBytes };
 }
 
-function sourceOfRoute(netlink: Netlink, towards: Address | undefined): Address {
-  const destination = towards ?? BEHIND_DEFAULT_ROUTE;
-  const route = netlink.routeTo(destination);
-  if (route === undefined || route.source === undefined) {
-    const what =
-      towards === undefined
-        ? 'this host has no default route'
-        : `this host has no route to gateway ${formatAddress(towards)}`;
-    throw new GatewayError(
-      'ISTHMUS_ERR_KERNEL',
-      `underlay.address is auto, but ${what}; set underlay.address to the address that remote gateways see`,
-    );
+function sourceOfRoutes(netlink: Netlink, wish: UnderlayWish, tunnelIndex: number | undefined): Address {
+  for (const destination of [...wish.towards, BEHIND_DEFAULT_ROUTE]) {
+    const source = sourceOf(netlink.routeTo(destination), tunnelIndex);
+    if (source !== undefined) return source;
   }
+  const [gateway] = wish.towards;
+  const what =
+    gateway === undefined
+      ? 'this host has no default route'
+      : `this host has no route to gateway ${formatAddress(gateway)}`;
+  throw new GatewayError(
+    'ISTHMUS_ERR_KERNEL',
+    `underlay.address is auto, but ${what}; set underlay.address to the address that remote gateways see`,
+  );
+}
+
+function sourceOf(route: RouteAnswer | undefined, tunnelIndex: number | undefined): Address | undefined {
+  if (route === undefined || route.isLocal || route.deviceIndex === tunnelIndex) return undefined;
   return route.source;
 }

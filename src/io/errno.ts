@@ -32,6 +32,7 @@ export const NEGATED = {
   EHOSTUNREACH: -constants.errno.EHOSTUNREACH,
   EACCES: -constants.errno.EACCES,
   ENETDOWN: -constants.errno.ENETDOWN,
+  EADDRNOTAVAIL: -constants.errno.EADDRNOTAVAIL,
   EBADF: -constants.errno.EBADF,
   ENODEV: -constants.errno.ENODEV,
   EBADFD: -EBADFD,

@@ -38,9 +38,10 @@ export interface Native {
   /**
    * Raw IPv4 socket of `protocol`, non-blocking, close-on-exec, IP_HDRINCL, IP_MTU_DISCOVER = IP_PMTUDISC_PROBE (our own path MTU
    * state decides, not the kernel's), buffers as asked (SO_*BUFFORCE where permitted, else SO_*BUF; 0 is the system's default).
+   * Protocol 255 (IPPROTO_RAW) makes one that only sends: the kernel hands it no packet.
    */
   rawOpen(protocol: number, receiveBufferBytes: number, sendBufferBytes: number): number;
-  /** Receives only what is addressed to `address` (host order); 0 is every address again. */
+  /** Looks up routes as one who sends from `address` (host order), and receives only what is addressed to it; 0 takes both back. Again and again. */
   rawBind(fd: number, address: number): number;
   /** Attaches a classic BPF program: pairs of u32, (code | jt << 16 | jf << 24) then k. Replaces the earlier one atomically. */
   rawFilter(fd: number, program: Uint32Array): number;

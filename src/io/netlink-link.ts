@@ -16,6 +16,8 @@ const IFLA = {
 const IFLA_INFO_KIND = 1;
 const IFA = { ADDRESS: 1, LOCAL: 2 } as const;
 const IFF_UP = 1;
+const IFF_BROADCAST = 2;
+const IFF_NOARP = 0x80;
 const LINK_FIXED_BYTES = 16;
 const ADDRESS_FIXED_BYTES = 8;
 export const AF_INET = 2;
@@ -29,6 +31,8 @@ export interface Link {
   readonly isUp: boolean;
   /** Somebody is at the other end of the wire; for a TUN device, a process holds it open. */
   readonly hasCarrier: boolean;
+  /** A segment that many hosts share, who find each other by ARP: Ethernet and its like, no point-to-point link. */
+  readonly isShared: boolean;
   /** As `tun`, `veth`, `vxlan`; '' for hardware. */
   readonly kind: string;
 }
@@ -59,6 +63,7 @@ export function readLink(message: Message): Link | undefined {
     txQueueLength: 0,
     isUp: (flags & IFF_UP) !== 0,
     hasCarrier: false,
+    isShared: (flags & (IFF_BROADCAST | IFF_NOARP)) === IFF_BROADCAST,
     kind: '',
   };
   reader.attributes(attributesAt, message.end, (type, valueAt, length) => {

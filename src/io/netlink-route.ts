@@ -1,4 +1,5 @@
 import { type Address, type Cidr, prefixMask } from '../base/address.ts';
+import { GATEWAYS_MAX } from '../base/limits.ts';
 import { AF_INET } from './netlink-link.ts';
 import type { Request } from './netlink-socket.ts';
 import { type Message, type MessageReader, type MessageWriter, malformed, NLM_F } from './netlink-wire.ts';
@@ -60,11 +61,26 @@ export interface KernelRoute {
   readonly nexthopId: number;
 }
 
+/** Most ways of a route that is written: as many as a route of ours has gateways. */
+export const HOPS_MAX = GATEWAYS_MAX;
+
+/** struct rtnexthop keeps weight - 1 in a byte. */
+export const HOP_WEIGHT_MAX = 256;
+
+/** One of several ways of a route that is written. */
+export interface RowWay {
+  readonly gateway: Address;
+  /** 1 to HOP_WEIGHT_MAX. */
+  readonly weight: number;
+}
+
 /** A route to add, replace or remove. */
 export interface RouteRow {
   readonly cidr: Cidr;
   readonly deviceIndex: number;
   readonly gateway?: Address | undefined;
+  /** Two to HOPS_MAX ways over `deviceIndex`, instead of `gateway`. */
+  readonly ways?: readonly RowWay[] | undefined;
   readonly table: number;
   readonly metric: number;
   readonly protocol: number;
@@ -77,6 +93,12 @@ export interface RouteRow {
 export interface RouteFilter {
   readonly table?: number;
   readonly protocol?: number;
+}
+
+/** Of a message about a route, without reading the rest of it. */
+export function routeProtocol(message: Message): number {
+  message.reader.fixed(message, FIXED_BYTES);
+  return message.reader.u8(message.at + 5);
 }
 
 /** Undefined for other messages and other address families. Unknown attributes are passed over. */
@@ -204,16 +226,31 @@ export function routeRequest(action: 'add' | 'replace' | 'remove', row: RouteRow
 }
 
 function scopeOf(row: RouteRow, type: number): number {
-  return type === ROUTE_TYPE.UNICAST && row.gateway === undefined ? SCOPE.LINK : SCOPE.UNIVERSE;
+  const isViaGateway = row.gateway !== undefined || row.ways !== undefined;
+  return type === ROUTE_TYPE.UNICAST && !isViaGateway ? SCOPE.LINK : SCOPE.UNIVERSE;
 }
 
 function writeRow(writer: MessageWriter, row: RouteRow, isRemoval: boolean): void {
   writer.attributeAddress(RTA.DESTINATION, row.cidr.address);
   writer.attributeU32(RTA.TABLE, row.table);
   if (row.metric !== 0) writer.attributeU32(RTA.PRIORITY, row.metric);
-  if (row.deviceIndex !== 0) writer.attributeU32(RTA.DEVICE, row.deviceIndex);
+  if (row.ways !== undefined && !isRemoval) writeHops(writer, row.deviceIndex, row.ways);
+  else if (row.deviceIndex !== 0) writer.attributeU32(RTA.DEVICE, row.deviceIndex);
   if (row.gateway !== undefined) writer.attributeAddress(RTA.GATEWAY, row.gateway);
   // Compared on removal too: a route whose source was changed by hand would stay behind.
   if (!isRemoval && row.source !== undefined && row.source !== 0)
     writer.attributeAddress(RTA.PREFERRED_SOURCE, row.source);
+}
+
+/** Each way is a struct rtnexthop, as `readHops` reads it. */
+function writeHops(writer: MessageWriter, deviceIndex: number, hops: readonly RowWay[]): void {
+  const nested = writer.openNested(RTA.MULTIPATH);
+  for (const hop of hops) {
+    const at = writer.room(HOP_FIXED_BYTES);
+    writer.u8(at + 3, hop.weight - 1);
+    writer.u32(at + 4, deviceIndex);
+    writer.attributeAddress(RTA.GATEWAY, hop.gateway);
+    writer.u16(at, writer.length - at);
+  }
+  writer.closeNested(nested);
 }

@@ -1,7 +1,15 @@
 import { IoError } from '../base/errors.ts';
 import { errnoName } from './errno.ts';
 import type { Native } from './native.ts';
-import { type Message, MessageReader, MessageWriter, malformed, NLM_F, NLMSG } from './netlink-wire.ts';
+import {
+  type Message,
+  MessageReader,
+  MessageWriter,
+  malformed,
+  NLM_F,
+  NLMSG,
+  REQUEST_BYTES_MAX,
+} from './netlink-wire.ts';
 
 /** The kernel answers while the request is sent; this only bounds the wait for another dump that holds a lock. */
 const ANSWER_TIMEOUT_MS = 5000;
@@ -12,7 +20,7 @@ const DUMP_ATTEMPTS_MAX = 10;
 /** Acknowledgements wait in the socket's buffer, about 1 KiB of kernel memory each; the buffer holds several times this many. */
 export const BATCH_MESSAGES_MAX = 128;
 
-/** Room for BATCH_MESSAGES_MAX requests of the largest kind we build. */
+/** Holds BATCH_MESSAGES_MAX requests of 256 bytes; of larger ones, such as routes with many gateways, fewer go at a time. */
 const REQUEST_BYTES = BATCH_MESSAGES_MAX * 256;
 
 /** The kernel fills dump datagrams up to 32 KiB, a single link with many virtual functions can exceed that. */
@@ -101,7 +109,7 @@ export class NetlinkSocket {
     for (const request of requests) {
       this.#append(request, NLM_F.REQUEST | NLM_F.ACK | request.flags, (sequence + count) >>> 0);
       count++;
-      if (count === BATCH_MESSAGES_MAX) flush();
+      if (count === BATCH_MESSAGES_MAX || this.#writer.length > REQUEST_BYTES - REQUEST_BYTES_MAX) flush();
     }
     flush();
     return failures;

@@ -9,7 +9,7 @@ import {
   readAddress,
   readLink,
 } from './netlink-link.ts';
-import { type KernelRoute, RTM_ROUTE, readRoute } from './netlink-route.ts';
+import { type KernelRoute, RTM_ROUTE, readRoute, routeProtocol } from './netlink-route.ts';
 import { type Message, MessageReader } from './netlink-wire.ts';
 
 /** RTMGRP_* of linux/rtnetlink.h. */
@@ -25,9 +25,6 @@ export type KernelNotice =
 const RECEIVE_BUFFER_BYTES = 8 << 20;
 const NOTICE_BYTES = 64 * 1024;
 
-/** NLMSG_NOOP: no notice has this type. */
-const NOTHING = 1;
-
 /** Datagrams read before the event loop gets its turn; the watcher is level-triggered and calls again. */
 const DATAGRAMS_IN_A_ROW = 256;
 
@@ -38,22 +35,17 @@ export class NetlinkSubscription {
   readonly #bytes = new Uint8Array(NOTICE_BYTES);
   readonly #watcher: object;
   readonly #fd: number;
-  /** Type of the messages that are not even read. */
+  /** New routes of this routing protocol are not even read; -1: all are. */
   readonly #passesOver: number;
   #closed = false;
 
   /**
-   * `groups`: NOTICE_GROUP bits. Subscribe first, then read the whole, so that no change falls between. Of routes, `routes` says whether
-   * those that come are wanted too: who installs 100,000 of them need not read each again. Throws IoError.
+   * `groups`: NOTICE_GROUP bits. Subscribe first, then read the whole, so that no change falls between. New routes of routing protocol
+   * `passOver` are not told: who installs 100,000 of them need not read each again. Throws IoError.
    */
-  constructor(
-    native: Native,
-    groups: number,
-    listener: (notice: KernelNotice) => void,
-    routes: 'all' | 'removed' = 'all',
-  ) {
+  constructor(native: Native, groups: number, listener: (notice: KernelNotice) => void, passOver = -1) {
     this.#native = native;
-    this.#passesOver = routes === 'removed' ? RTM_ROUTE.NEW : NOTHING;
+    this.#passesOver = passOver;
     this.#listener = listener;
     this.#fd = native.netlinkOpen(groups, RECEIVE_BUFFER_BYTES);
     if (this.#fd < 0) throw new IoError('socket', errnoName(this.#fd), 'netlink');
@@ -78,7 +70,7 @@ export class NetlinkSubscription {
     const notices: KernelNotice[] = [];
     try {
       for (const message of new MessageReader(this.#bytes, length).messages()) {
-        if (message.type === this.#passesOver) continue;
+        if (isNewRouteOf(message, this.#passesOver)) continue;
         const notice = readNotice(message);
         if (notice !== undefined) notices.push(notice);
       }
@@ -118,4 +110,8 @@ export function readNotice(message: Message): KernelNotice | undefined {
     default:
       return undefined;
   }
+}
+
+function isNewRouteOf(message: Message, protocol: number): boolean {
+  return protocol >= 0 && message.type === RTM_ROUTE.NEW && routeProtocol(message) === protocol;
 }

@@ -12,6 +12,9 @@ import { IoError } from '../base/errors.ts';
 export const MESSAGE_HEADER_BYTES = 16;
 export const ATTRIBUTE_HEADER_BYTES = 4;
 
+/** More than the largest request that we build: a route with 256 ways of 16 bytes each, and 128 bytes for all else. */
+export const REQUEST_BYTES_MAX = 8192;
+
 export const NLMSG = { ERROR: 2, DONE: 3 } as const;
 
 export const NLM_F = {
@@ -97,6 +100,11 @@ export class MessageWriter {
   attributeText(type: number, text: string): void {
     const encoded = Buffer.from(text, 'utf8');
     this.bytes.set(encoded, this.#attribute(type, encoded.length + 1));
+  }
+
+  /** Appends zeroed bytes that are no attribute, and returns their offset. */
+  room(bytes: number): number {
+    return this.#grow(align(bytes));
   }
 
   /** What is written until `closeNested` lies inside this attribute. */

@@ -1,3 +1,4 @@
+import type { Address } from '../base/address.ts';
 import type { Batch } from './batch.ts';
 
 /**
@@ -18,6 +19,18 @@ export interface PacketIo {
    */
   send(batch: Batch, from: number, to: number): number;
 
+  /** Idempotent. */
+  close(): void;
+}
+
+/** What the main thread does to an underlay socket while packets flow: its addresses change without the socket being opened again. */
+export interface UnderlaySocket {
+  /**
+   * From now on takes packets to one of `accepted` only (every address when empty), and sends as one who has `source`: the outer header
+   * says so already, but a host with rules by source address (`ip rule from`) picks the way by it. False when this host does not have
+   * `source` now: the way is then picked by the destination alone, until this is called again. Throws IoError.
+   */
+  setAddresses(source: Address, accepted: readonly Address[]): boolean;
   /** Idempotent. */
   close(): void;
 }

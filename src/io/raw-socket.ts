@@ -1,7 +1,7 @@
 import { type Address, formatAddress } from '../base/address.ts';
 import { type Batch, PACKET_BYTES_MAX } from './batch.ts';
 import { NEGATED } from './errno.ts';
-import type { PacketIo } from './packet-io.ts';
+import type { PacketIo, UnderlaySocket } from './packet-io.ts';
 import {
   closeRawSocket,
   errnoOfText,
@@ -37,9 +37,9 @@ export interface RawSocketIoOptions {
  * nothing can be read, so a steady stream of received packets stops it altogether. The call under it, `wrap.send`, is one sendto(2),
  * which is also what lets `send` tell what the kernel refused; nothing is ever in flight.
  */
-export class RawSocketIo implements PacketIo {
+export class RawSocketIo implements PacketIo, UnderlaySocket {
   readonly #socket: RawSocket;
-  readonly #address: Address;
+  #accepted: readonly Address[];
   readonly #slots: number;
   readonly #bytes: Uint8Array;
   readonly #length: Int32Array;
@@ -57,7 +57,7 @@ export class RawSocketIo implements PacketIo {
   }
 
   private constructor(socket: RawSocket, options: RawSocketIoOptions) {
-    this.#address = options.address;
+    this.#accepted = options.address === 0 ? [] : [options.address];
     this.#slots = options.slots ?? 256;
     this.#bytes = new Uint8Array(this.#slots * PACKET_BYTES_MAX);
     this.#length = new Int32Array(this.#slots);
@@ -70,6 +70,12 @@ export class RawSocketIo implements PacketIo {
     socket.setOption(SOCKET_LEVEL.IP, SOCKET_OPTION.IP_MTU_DISCOVER, PMTU_DISCOVER_PROBE);
     socket.setOption(SOCKET_LEVEL.SOCKET, SOCKET_OPTION.SO_RCVBUF, options.receiveBufferBytes ?? 8 << 20);
     socket.setOption(SOCKET_LEVEL.SOCKET, SOCKET_OPTION.SO_SNDBUF, options.sendBufferBytes ?? 4 << 20);
+  }
+
+  /** The package cannot bind(2): the kernel picks the way by the destination alone, whatever `source` is. */
+  setAddresses(_source: Address, accepted: readonly Address[]): boolean {
+    this.#accepted = accepted;
+    return true;
   }
 
   /** Calls `ready` whenever packets have come in. One listener; the last one counts. */
@@ -143,12 +149,12 @@ export class RawSocketIo implements PacketIo {
     this.#ready();
   }
 
-  /** The package cannot bind, so this does what bind(2) does for the batch socket. */
+  /** The package cannot attach a filter, so this does what the filter of the batch socket does. */
   #isForUs(packet: Uint8Array): boolean {
     if (packet.length < 20) return false;
-    if (this.#address === 0) return true;
+    if (this.#accepted.length === 0) return true;
     const [a, b, c, d] = [packet[16], packet[17], packet[18], packet[19]] as [number, number, number, number];
-    return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0 === this.#address;
+    return this.#accepted.includes(((a << 24) | (b << 16) | (c << 8) | d) >>> 0);
   }
 
   #text(address: Address): string {

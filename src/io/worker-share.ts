@@ -1,9 +1,11 @@
+import type { Address } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 
 /** Most workers that may share the underlay's traffic; `tunnel.workers` has the same limit. */
 export const WORKERS_MAX = 32;
 
 /** Instruction codes of classic BPF (linux/bpf_common.h), as far as the program below uses them. */
+const LOAD_WORD_AT = 0x20; // A = word at k
 const LOAD_WORD = 0x40; // A = word at X + k
 const LOAD_HALF = 0x48;
 const LOAD_BYTE = 0x50;
@@ -31,6 +33,12 @@ const RETURN = 0x06;
 
 const ACCEPT_WHOLE = 0xffff_ffff;
 
+/** Offset of the destination in an IPv4 header. */
+const OUTER_DESTINATION = 16;
+
+/** Our addresses of one moment: the present one, and those given up within the grace period. */
+export const OWN_ADDRESSES_MAX = 8;
+
 interface Instruction {
   readonly code: number;
   readonly k: number;
@@ -43,19 +51,54 @@ type Line = Instruction | string;
 
 /**
  * The socket filter (classic BPF, SO_ATTACH_FILTER) that leaves worker `index` of `count` its share of the underlay's packets, in
- * the form that Native.rawFilter takes. Undefined for one worker, who needs none. Every packet passes exactly one of the `count`
- * programs, and all packets of a flow the same one, so that a flow is never reordered between workers.
+ * the form that Native.rawFilter takes: of those whose outer destination is one of `own`, or of all when `own` is empty. Undefined
+ * where it would accept everything. Every such packet passes exactly one of the `count` programs, and all packets of a flow the same
+ * one, so that a flow is never reordered between workers.
+ *
+ * Addresses are compared here, where bind(2) would do for one, because the filter of an open socket is replaced in one step and holds
+ * several: an address that changes under traffic costs no packet that still comes to the old one.
  *
  * The hash is over inner source and destination, and the ports where the inner packet is TCP or UDP and no fragment (the first
  * fragment must go where the others go). The kernel has reassembled and checked the outer header before a raw socket's filter runs,
  * but the packet may end anywhere behind it. A load beyond the end would end the program with "drop" in every worker, and nobody
  * would count the packet as truncated; so lengths are checked first, and what is too short is worker 0's.
  */
-export function shareProgram(index: number, count: number): Uint32Array | undefined {
+export function shareProgram(
+  index: number,
+  count: number,
+  own: readonly Address[] = [],
+): Uint32Array | undefined {
   assert(Number.isInteger(count) && count >= 1 && count <= WORKERS_MAX, `1 <= workers <= ${WORKERS_MAX}`);
   assert(Number.isInteger(index) && index >= 0 && index < count, 'worker index below the number of workers');
-  if (count === 1) return undefined;
+  assert(own.length <= OWN_ADDRESSES_MAX, `at most ${OWN_ADDRESSES_MAX} addresses`);
+  if (count === 1 && own.length === 0) return undefined;
   return assemble([
+    ...onlyTo(own),
+    ...(count === 1 ? [] : shareOf(index, count)),
+    'accept',
+    { code: RETURN, k: ACCEPT_WHOLE },
+    'reject',
+    { code: RETURN, k: 0 },
+  ]);
+}
+
+/** Goes on with what is addressed to one of `own`. A raw socket's packet has a whole outer header: the kernel has checked it. */
+function onlyTo(own: readonly Address[]): Line[] {
+  if (own.length === 0) return [];
+  const last = own.length - 1;
+  return [
+    { code: LOAD_WORD_AT, k: OUTER_DESTINATION },
+    ...own.map((address, at) => ({
+      ...{ code: IF_EQUAL, k: address, yes: 'ours' },
+      ...(at === last ? { no: 'reject' } : {}),
+    })),
+    'ours',
+  ];
+}
+
+/** Ends at `accept` or `reject`. */
+function shareOf(index: number, count: number): Line[] {
+  return [
     // X = outer header length; is there a whole inner header behind it?
     { code: LOAD_X_IHL, k: 0 },
     { code: LOAD_LENGTH, k: 0 },
@@ -98,11 +141,7 @@ export function shareProgram(index: number, count: number): Uint32Array | undefi
     { code: IF_EQUAL, k: index, yes: 'accept', no: 'reject' },
     'short',
     { code: JUMP, k: 0, yes: index === 0 ? 'accept' : 'reject' },
-    'accept',
-    { code: RETURN, k: ACCEPT_WHOLE },
-    'reject',
-    { code: RETURN, k: 0 },
-  ]);
+  ];
 }
 
 /** A = M[0] = A ^ M[0]; X stays. `STX` and its reload are the price of one index register. */

@@ -87,7 +87,11 @@ test('a worker that dies is logged, counted and restarted with its queue, and th
   const plane = new WorkerPlane({
     native,
     deviceName: device.name,
-    descriptors: device.queues.map((queue, index) => ({ device: queue.fd, underlay: sockets[index]!.fd })),
+    descriptors: device.queues.map((queue, index) => ({
+      device: queue.fd,
+      underlay: sockets[index]!.fd,
+      underlaySend: sockets[index]!.sendFd,
+    })),
     image: fib.buffer,
     forgetReader: (engine) => fib.forgetReader(engine),
     clock: systemClock,

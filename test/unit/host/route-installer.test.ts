@@ -1,72 +1,28 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cidrKey, formatCidr, parseCidr } from '../../../src/base/address.ts';
+import { parseCidr } from '../../../src/base/address.ts';
 import { RouteInstaller } from '../../../src/host/route-installer.ts';
-import type { Netlink, RouteFailure } from '../../../src/io/netlink.ts';
+import { Segment } from '../../../src/host/segment.ts';
 import type { RouteRow } from '../../../src/io/netlink-route.ts';
+import { FakeKernel, METRIC, PROTOCOL, route, TABLE, TUN, UNDERLAY } from './fake-kernel.ts';
 
-const DEVICE = 7;
-const PROTOCOL = 73;
-
-/** The kernel's route table, as far as the installer can tell the difference. */
-class FakeKernel {
-  readonly rows: RouteRow[] = [];
-
-  routes(filter: { table?: number; protocol?: number }) {
-    return this.rows.filter(
-      (row) => (filter.table === undefined || row.table === filter.table) && row.protocol === filter.protocol,
-    );
-  }
-
-  addRoutes(rows: readonly RouteRow[]): RouteFailure[] {
-    const failures: RouteFailure[] = [];
-    rows.forEach((row, index) => {
-      const isTaken = this.rows.some(
-        (other) =>
-          cidrKey(other.cidr) === cidrKey(row.cidr) &&
-          other.metric === row.metric &&
-          other.table === row.table,
-      );
-      if (isTaken) failures.push({ index, errno: 'EEXIST', message: 'add route: EEXIST' });
-      else this.rows.push(row);
-    });
-    return failures;
-  }
-
-  removeRoutes(rows: readonly RouteRow[]): RouteFailure[] {
-    for (const row of rows) {
-      const at = this.rows.findIndex(
-        (other) =>
-          cidrKey(other.cidr) === cidrKey(row.cidr) &&
-          other.protocol === row.protocol &&
-          other.deviceIndex === row.deviceIndex,
-      );
-      if (at >= 0) this.rows.splice(at, 1);
-    }
-    return [];
-  }
-
-  get cidrs(): string[] {
-    return this.rows.map((row) => formatCidr(row.cidr)).sort();
-  }
-}
-
-function setup(isFresh = false) {
+function setup() {
   const kernel = new FakeKernel();
   const installer = new RouteInstaller({
-    netlink: kernel as unknown as Netlink,
-    deviceIndex: DEVICE,
-    table: 254,
-    metric: 100,
+    netlink: kernel.netlink,
+    deviceIndex: TUN,
+    table: TABLE,
+    metric: METRIC,
     protocol: PROTOCOL,
     source: 0,
-    isFresh,
+    mode: 'always',
+    segment: new Segment(kernel.netlink, UNDERLAY),
   });
   const row = (cidr: string, change: Partial<RouteRow> = {}): RouteRow => ({
     cidr: parseCidr(cidr),
-    deviceIndex: DEVICE,
-    table: 254,
-    metric: 100,
+    deviceIndex: TUN,
+    table: TABLE,
+    metric: METRIC,
     protocol: PROTOCOL,
     source: 0,
     ...change,
@@ -83,7 +39,7 @@ test('adopts what a predecessor left, removes what nobody wants, adds what is mi
     row('10.8.0.0/16', { protocol: 12 }),
     row('10.7.0.0/16', { deviceIndex: 9 }),
   );
-  installer.add([parseCidr('10.2.0.0/16'), parseCidr('10.3.0.0/16')]);
+  installer.add([route('10.2.0.0/16'), route('10.3.0.0/16')]);
   assert.equal(kernel.rows.length, 4, 'before the first reconcile nothing is installed');
   assert.equal(installer.reconcile(), 2);
   assert.deepEqual(kernel.cidrs, ['10.2.0.0/16', '10.3.0.0/16', '10.7.0.0/16', '10.8.0.0/16']);
@@ -94,7 +50,7 @@ test('adopts what a predecessor left, removes what nobody wants, adds what is mi
 test('a route of ours with another metric or source is replaced', () => {
   const { kernel, installer, row } = setup();
   kernel.rows.push(row('10.2.0.0/16', { metric: 5 }));
-  installer.add([parseCidr('10.2.0.0/16')]);
+  installer.add([route('10.2.0.0/16')]);
   installer.reconcile();
   assert.deepEqual(
     kernel.rows.map((found) => found.metric),
@@ -106,7 +62,7 @@ test('a foreign route in the way is named as a problem until it or the wish goes
   const { kernel, installer, row } = setup();
   kernel.rows.push(row('10.2.0.0/16', { protocol: 12, deviceIndex: 3 }));
   installer.reconcile();
-  installer.add([parseCidr('10.2.0.0/16')]);
+  installer.add([route('10.2.0.0/16')]);
   assert.match(installer.problem ?? '', /10\.2\.0\.0\/16 .*metric 100/);
   installer.remove([parseCidr('10.2.0.0/16')]);
   assert.equal(installer.problem, undefined);
@@ -116,7 +72,7 @@ test('a foreign route in the way is named as a problem until it or the wish goes
 test('puts back what somebody else removed, and clears only its own', () => {
   const { kernel, installer, row } = setup();
   installer.reconcile();
-  installer.add([parseCidr('10.2.0.0/16'), parseCidr('10.3.0.0/16')]);
+  installer.add([route('10.2.0.0/16'), route('10.3.0.0/16')]);
   kernel.rows.splice(0, 1);
   assert.equal(installer.reconcile(), 1);
   assert.deepEqual(kernel.cidrs, ['10.2.0.0/16', '10.3.0.0/16']);
@@ -125,19 +81,21 @@ test('puts back what somebody else removed, and clears only its own', () => {
   assert.deepEqual(kernel.cidrs, ['10.8.0.0/16']);
 });
 
-test('on a device that was just made there is nothing to adopt: routes are installed at once, also more than fit one call', () => {
-  const { kernel, installer } = setup(true);
-  const cidrs = Array.from({ length: 5000 }, (_, i) => parseCidr(`20.${i >> 8}.${i & 255}.0/24`));
-  installer.add(cidrs);
+test('more routes than fit one call are installed and removed', () => {
+  const { kernel, installer } = setup();
+  installer.reconcile();
+  const routes = Array.from({ length: 5000 }, (_, i) => route(`20.${i >> 8}.${i & 255}.0/24`));
+  installer.add(routes);
   assert.equal(kernel.rows.length, 5000);
-  installer.remove(cidrs);
+  installer.remove(routes.map(({ cidr }) => cidr));
   assert.equal(kernel.rows.length, 0);
 });
 
 test('a route that is there already is not installed again when only its gateways changed', () => {
-  const { kernel, installer } = setup(true);
-  installer.add([parseCidr('10.2.0.0/16')]);
-  installer.add([parseCidr('10.2.0.0/16'), parseCidr('10.3.0.0/16')]);
+  const { kernel, installer } = setup();
+  installer.reconcile();
+  installer.add([route('10.2.0.0/16')]);
+  installer.add([route('10.2.0.0/16'), route('10.3.0.0/16')]);
   assert.equal(installer.problem, undefined);
   assert.deepEqual(kernel.cidrs, ['10.2.0.0/16', '10.3.0.0/16']);
 });
@@ -145,7 +103,7 @@ test('a route that is there already is not installed again when only its gateway
 test('a route of ours in a table that was configured before is removed', () => {
   const { kernel, installer, row } = setup();
   kernel.rows.push(row('10.2.0.0/16', { table: 100 }));
-  installer.add([parseCidr('10.2.0.0/16')]);
+  installer.add([route('10.2.0.0/16')]);
   installer.reconcile();
   assert.deepEqual(
     kernel.rows.map((found) => found.table),
@@ -156,9 +114,9 @@ test('a route of ours in a table that was configured before is removed', () => {
 test('counts what it changed, not what it tried, and says when nothing of ours leads to the device', () => {
   const { kernel, installer, row } = setup();
   kernel.rows.push(row('10.2.0.0/16', { protocol: 12, deviceIndex: 3 }));
-  installer.add([parseCidr('10.2.0.0/16')]);
+  installer.add([route('10.2.0.0/16')]);
   assert.equal(installer.reconcile(), 0);
   assert.equal(installer.isHopeless, true);
-  installer.add([parseCidr('10.3.0.0/16')]);
+  installer.add([route('10.3.0.0/16')]);
   assert.equal(installer.isHopeless, false);
 });

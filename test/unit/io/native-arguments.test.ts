@@ -95,7 +95,7 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
   tunOffload: [fd, integer(0, -1, 2 ** 31)],
   tunReceive: [fd, bytes, at, received, capacity, roomBytes, headerBytes],
   tunSend: [fd, bytes, at, lengths, from, to, headerBytes],
-  rawOpen: [integer(4, 0, -1, 255), integer(0, -1, 2 ** 31), integer(0, -1, 2 ** 31)],
+  rawOpen: [integer(4, 0, -1, 256), integer(0, -1, 2 ** 31), integer(0, -1, 2 ** 31)],
   rawBind: [fd, integer(0, -1, 2 ** 32)],
   rawFilter: [
     fd,

@@ -4,10 +4,21 @@ import fc from 'fast-check';
 import { formatAddress, formatCidr, parseAddress } from '../../../src/base/address.ts';
 import { IoError } from '../../../src/base/errors.ts';
 import { readAddress, readLink } from '../../../src/io/netlink-link.ts';
-import { type KernelRoute, readRoute, routeRequest } from '../../../src/io/netlink-route.ts';
+import {
+  HOP_WEIGHT_MAX,
+  HOPS_MAX,
+  type KernelRoute,
+  readRoute,
+  routeRequest,
+} from '../../../src/io/netlink-route.ts';
 import { readError } from '../../../src/io/netlink-socket.ts';
 import { readNotice } from '../../../src/io/netlink-subscription.ts';
-import { type Message, MessageReader, type MessageWriter } from '../../../src/io/netlink-wire.ts';
+import {
+  type Message,
+  MessageReader,
+  type MessageWriter,
+  REQUEST_BYTES_MAX,
+} from '../../../src/io/netlink-wire.ts';
 import { acknowledgement, message } from './kernel-script.ts';
 
 const SEED = 91;
@@ -84,8 +95,16 @@ describe('messages of the kernel', () => {
       txQueueLength: 5000,
       isUp: true,
       hasCarrier: false,
+      isShared: false,
       kind: 'tun',
     });
+  });
+
+  test('a segment that many share is told from a point-to-point link by its flags', () => {
+    const flagged = (flags: number) =>
+      readLink(first(message(16, 2, 7, 16, (writer, fixed) => writer.u32(fixed + 8, flags))))?.isShared;
+    // IFF_UP with IFF_BROADCAST, IFF_POINTOPOINT and IFF_NOARP, IFF_BROADCAST and IFF_NOARP.
+    assert.deepEqual([0x3, 0x91, 0x83].map(flagged), [true, false, false]);
   });
 
   test('an address: on a point-to-point link, ours and not the far end', () => {
@@ -172,6 +191,45 @@ describe('messages of the kernel', () => {
       ),
       { seed: SEED },
     );
+  });
+});
+
+describe('a route with several ways', () => {
+  const base = { table: 254, metric: 99, protocol: 73, deviceIndex: 3, source: parseAddress('10.1.0.1') };
+
+  test('comes back with the ways and weights that were written', () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({
+            gateway: fc.integer({ min: 1, max: 0xffff_ffff }),
+            weight: fc.integer({ min: 1, max: HOP_WEIGHT_MAX }),
+          }),
+          { minLength: 2, maxLength: HOPS_MAX },
+        ),
+        (ways) => {
+          const row = { ...base, cidr: { address: 0x0a02_0000, prefixLength: 16 }, ways };
+          const request = routeRequest('replace', row);
+          const bytes = message(request.type, 0, 1, request.fixedBytes, request.write);
+          assert.ok(bytes.length <= REQUEST_BYTES_MAX);
+          const route = readRoute(first(bytes))!;
+          assert.deepEqual(
+            route.hops,
+            ways.map((way) => ({ deviceIndex: 3, isViaIpv6: false, ...way })),
+          );
+          assert.deepEqual([route.deviceIndex, route.metric, route.source], [0, 99, base.source]);
+        },
+      ),
+      { seed: SEED, numRuns: 50 },
+    );
+  });
+
+  test('is removed without naming them: whichever it has now', () => {
+    const ways = [1, 2].map((gateway) => ({ gateway, weight: 1 }));
+    const row = { ...base, deviceIndex: 0, cidr: { address: 0x0a02_0000, prefixLength: 16 }, ways };
+    const request = routeRequest('remove', row);
+    const route = readRoute(first(message(request.type, 0, 1, request.fixedBytes, request.write)))!;
+    assert.deepEqual([route.hops, route.metric, route.protocol], [[], 99, 73]);
   });
 });
 

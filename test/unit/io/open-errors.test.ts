@@ -54,42 +54,74 @@ describe('opening the underlay socket', () => {
     assert.match(error.message, /CAP_NET_RAW.*AmbientCapabilities/);
   });
 
-  test('an address of another host is named, and the socket is closed', () => {
-    const closed: number[] = [];
+  test('the address of another host is no failure: the way is then picked by the destination alone', () => {
+    const bound: number[] = [];
     const native = nativeThat({
       rawOpen: () => 9,
-      rawBind: () => -99,
+      rawFilter: () => 0,
+      rawReceive: () => 0,
+      rawBind: (_fd, address) => {
+        bound.push(address);
+        return address === 0 ? 0 : -99;
+      },
+      rawOverflow: () => 0,
+    });
+    const socket = openRawIp(native, { address: 0x0a00_0001 });
+    assert.deepEqual(bound, [0x0a00_0001, 0]);
+    assert.equal(socket.setAddresses(0x0a00_0001, [0x0a00_0001]), false);
+  });
+
+  test('a filter that the kernel refuses is named, and both descriptors are closed', () => {
+    const closed: number[] = [];
+    let opened = 8;
+    const native = nativeThat({
+      rawOpen: () => ++opened,
+      rawFilter: () => -22,
+      rawOverflow: () => 0,
       close: (fd) => closed.push(fd),
     });
-    const error = thrownBy(() => openRawIp(native, { address: 0x0a00_0001 }));
-    assert.match(error.message, /bind 10\.0\.0\.1: EADDRNOTAVAIL; underlay\.address/);
+    const error = thrownBy(() => openRawIp(native, { address: 1 }));
+    assert.match(error.message, /SO_ATTACH_FILTER underlay socket: EINVAL/);
+    assert.deepEqual(closed, [9, 10]);
+  });
+
+  test('when the sending descriptor cannot be opened the receiving one is closed', () => {
+    const closed: number[] = [];
+    const native = nativeThat({
+      rawOpen: (protocol) => (protocol === 4 ? 9 : -24),
+      close: (fd) => closed.push(fd),
+    });
+    assert.match(thrownBy(() => openRawIp(native, { address: 1 })).message, /EMFILE/);
     assert.deepEqual(closed, [9]);
   });
 
-  test('with several workers nothing that came before the filter is received', () => {
+  test('nothing that came before the filter is received, and another address changes the filter in one step', () => {
     const calls: string[] = [];
     let before = 300;
     const native = nativeThat({
-      rawOpen: () => 9,
-      rawFilter: (_fd, program) => calls.push(program.length === 2 ? 'reject' : 'share') * 0,
+      rawOpen: (protocol) => (protocol === 4 ? 9 : 10),
+      rawFilter: (fd, program) => calls.push(`${program.length === 2 ? 'reject' : 'share'} ${fd}`) * 0,
       rawReceive: (_fd, _bytes, _at, _length, capacity) => {
         const taken = Math.min(before, capacity);
         before -= taken;
         calls.push(`drain ${taken}`);
         return taken;
       },
-      rawBind: () => calls.push('bind') * 0,
+      rawBind: (fd, address) => calls.push(`bind ${fd} ${address}`) * 0,
       rawOverflow: () => 0,
     });
-    openRawIp(native, { address: 1, worker: { index: 1, count: 2 } });
-    assert.deepEqual(calls, ['reject', 'drain 256', 'drain 44', 'drain 0', 'share', 'bind']);
+    const socket = openRawIp(native, { address: 1, worker: { index: 1, count: 2 } });
+    assert.deepEqual(calls, ['reject 9', 'drain 256', 'drain 44', 'drain 0', 'share 9', 'bind 10 1']);
+    calls.length = 0;
+    assert.equal(socket.setAddresses(2, [2, 1]), true);
+    assert.deepEqual(calls, ['share 9', 'bind 10 2']);
+    assert.deepEqual([socket.fd, socket.sendFd], [9, 10]);
   });
 
   test('counts as overflow only what was dropped since it took the socket over, across the wrap of the counter', () => {
     let total = 0xffff_fffe;
-    const io = openRawIp(nativeThat({ rawOpen: () => 9, rawBind: () => 0, rawOverflow: () => total }), {
-      address: 1,
-    });
+    const calls = { rawOpen: () => 9, rawBind: () => 0, rawFilter: () => 0, rawReceive: () => 0 };
+    const io = openRawIp(nativeThat({ ...calls, rawOverflow: () => total }), { address: 1 });
     assert.equal(io.takeOverflow(), 0);
     total = 3;
     assert.equal(io.takeOverflow(), 5);

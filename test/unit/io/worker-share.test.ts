@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Prng } from '../../../src/base/prng.ts';
-import { shareProgram, WORKERS_MAX } from '../../../src/io/worker-share.ts';
+import { OWN_ADDRESSES_MAX, shareProgram, WORKERS_MAX } from '../../../src/io/worker-share.ts';
 import { runFilter } from './bpf-interpreter.ts';
 
 const SEED = 20260;
@@ -148,6 +148,23 @@ describe('the socket filter that shares traffic among workers', () => {
       }
     });
   }
+
+  test('only what is addressed to one of ours passes, and is shared as if there were no others', () => {
+    const own = Array.from({ length: OWN_ADDRESSES_MAX }, (_, at) => 0xac1f_0002 + at);
+    for (const [at, address] of [...own, 0xac1f_0001, 0].entries()) {
+      const bytes = packet(5, inner({ ports: 4711 }));
+      new DataView(bytes.buffer).setUint32(16, address);
+      const isOurs = at < own.length;
+      for (const count of [1, 2, 8]) {
+        const taken: number[] = [];
+        for (let index = 0; index < count; index++)
+          if (runFilter(shareProgram(index, count, own)!, bytes) === 0xffff_ffff) taken.push(index);
+        const shared = count === 1 ? [0] : takers(bytes, count);
+        assert.deepEqual(taken, isOurs ? shared : [], `${address} of ${count}`);
+      }
+    }
+    assert.throws(() => shareProgram(0, 1, [...own, 1]), /addresses/);
+  });
 
   test('counts beyond the limit and foreign indexes are refused', () => {
     assert.throws(() => shareProgram(0, WORKERS_MAX + 1), /workers/);
