@@ -1,11 +1,10 @@
 import type { Server as LockServer } from 'node:net';
-import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import { gatewayMetrics } from './admin/gateway-metrics.ts';
 import { type GatewayParts, type GatewayState, RunningGatewayView } from './admin/gateway-view.ts';
 import { type AdminServer, startAdminServer } from './admin/server.ts';
 import type { ReloadResult } from './admin/view.ts';
-import { type Address, type Cidr, formatAddress } from './base/address.ts';
+import { formatAddress } from './base/address.ts';
 import { assert } from './base/assert.ts';
 import { type Clock, systemClock, type Timer } from './base/clock.ts';
 import { GatewayError, messageOf } from './base/errors.ts';
@@ -33,14 +32,10 @@ import { readVersion } from './observe/version.ts';
 import type { TableSettings } from './table/refusal.ts';
 import type { RouteChanges } from './table/route.ts';
 import { Table } from './table/table.ts';
-import { ClusterNotes } from './watch/cluster-notes.ts';
 import { ConfigFileWatch } from './watch/config-file.ts';
 import { ConfiguredSources } from './watch/configured-sources.ts';
-import type { WatchEnvironment } from './watch/environment.ts';
-import { type OwnGateway, OwnGatewayFeed } from './watch/own-gateway.ts';
+import type { OwnGateway } from './watch/own-gateway.ts';
 import { SourceRunner } from './watch/source-runner.ts';
-import { StreamRegistry } from './watch/stream-state.ts';
-import { watcherOf } from './watch/watcher-of.ts';
 
 /** How long the start waits for the sources; what they know later comes later. */
 const FIRST_WORD_MS = 2000;
@@ -83,9 +78,6 @@ export class Gateway {
   readonly #publisher: Publisher;
   readonly #sources: SourceRunner;
   readonly #configured: ConfiguredSources;
-  readonly #own: OwnGatewayFeed;
-  readonly #streams = new StreamRegistry();
-  readonly #notes = new ClusterNotes();
   readonly #pathMtu = new PathMtuTable();
   readonly #icmpFeed: IcmpFeed;
   readonly #view: RunningGatewayView;
@@ -145,20 +137,21 @@ export class Gateway {
       (durationMs, changes) => this.#published(durationMs, changes),
     );
     this.#sources = new SourceRunner(this.#table, this.#clock, this.#logger, () => this.#changed());
-    this.#own = new OwnGatewayFeed(ownGateway(config, undefined, config.cluster.cidrs));
-    const environment: WatchEnvironment = {
-      clock: this.#clock,
-      logger: this.#logger,
-      streams: this.#streams,
-      notes: this.#notes,
-      own: this.#own,
-      random: Math.random,
-    };
-    this.#configured = new ConfiguredSources(this.#sources, config, (watch) => {
-      const [native, netlink] = [this.#native, this.#netlink];
-      assert(native !== undefined && netlink !== undefined, 'sources are made after the host was opened');
-      return watcherOf(watch, { environment, native, netlink });
-    });
+    this.#configured = new ConfiguredSources(
+      {
+        runner: this.#sources,
+        clock: this.#clock,
+        logger: this.#logger,
+        host: () => {
+          const [native, netlink] = [this.#native, this.#netlink];
+          assert(native !== undefined, 'sources are made after the addon was loaded');
+          assert(netlink !== undefined, 'sources are made after netlink was opened');
+          return { native, netlink };
+        },
+        leaves: () => this.#state.phase === 'stopping' && !this.#state.config.tunnel.keepOnExit,
+      },
+      config,
+    );
     this.#icmpFeed = new IcmpFeed({
       pathMtu: this.#pathMtu,
       clock: this.#clock,
@@ -177,8 +170,8 @@ export class Gateway {
       publisher: this.#publisher,
       pathMtu: this.#pathMtu,
       clock: this.#clock,
-      streams: this.#streams,
-      notes: this.#notes,
+      streams: this.#configured.streams,
+      notes: this.#configured.notes,
       reload: () => this.reload(),
     };
     this.#view = new RunningGatewayView(parts);
@@ -313,6 +306,7 @@ export class Gateway {
   }
 
   #addressesChanged(): void {
+    this.#announce({ address: this.#state.underlay?.address });
     try {
       this.#reconfigureTable();
     } catch (thrown) {
@@ -375,7 +369,8 @@ export class Gateway {
     }
   }
 
-  #published(durationMs: number, { set, removed }: RouteChanges): void {
+  #published(durationMs: number, { set, removed, local }: RouteChanges): void {
+    if (local !== undefined) this.#announce({ cidrs: local });
     // A gateway that was gone for a while comes back as a new peer, and the path to it is still the one that was learned.
     for (const { peer, pathMtuBytes } of this.#pathMtu.learned()) this.#fib.setPeer(peer, { pathMtuBytes });
     this.#metrics.observePublish(durationMs / 1000);
@@ -427,6 +422,12 @@ export class Gateway {
     this.#logger.setLevel(next.log.level);
     await this.#configured.change(previous, next);
     this.#changed();
+  }
+
+  /** Others learn of us by what the sources make of this. */
+  #announce(change: Partial<OwnGateway>): void {
+    const { own } = this.#configured;
+    own.set({ ...own.current, ...change });
   }
 
   #reconfigureTable(config: Config = this.#state.config): void {
@@ -485,14 +486,6 @@ export class Gateway {
     });
     this.#timers.add(timer);
   }
-}
-
-/** This gateway as others see it. */
-function ownGateway(config: Config, address: Address | undefined, cidrs: readonly Cidr[]): OwnGateway {
-  const { name, gateway } = config.cluster;
-  // The DaemonSet gives the name of the node; in the host's network namespace the host name is often the same, but not always.
-  const own = gateway === 'auto' ? process.env.NODE_NAME || hostname() : gateway;
-  return { cluster: name, name: own, address, cidrs };
 }
 
 /** A promise that somebody may reject later; nobody has to listen. */

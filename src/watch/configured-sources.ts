@@ -1,10 +1,16 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
 import { sourceName } from '../config/source-name.ts';
 import type { WatchConfig } from '../config/watch-schema.ts';
+import { ClusterNotes } from './cluster-notes.ts';
+import { gatewayName, OwnGatewayFeed } from './own-gateway.ts';
 import type { SourceOptions, SourceRunner } from './source-runner.ts';
 import { StaticWatcher } from './static.ts';
+import { StreamRegistry } from './stream-state.ts';
 import type { Watcher } from './watcher.ts';
+import { type WatcherParts, watcherOf } from './watcher-of.ts';
 
 /** The configuration's own clusters: never stale, and held like those of any other source. */
 const STATIC_OPTIONS: SourceOptions = {
@@ -13,16 +19,38 @@ const STATIC_OPTIONS: SourceOptions = {
   holdMs: 30_000,
 };
 
+export interface ConfiguredSourcesSetup extends Pick<WatcherParts, 'leaves'> {
+  readonly runner: SourceRunner;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Asked when a watcher is made. */
+  readonly host: () => Pick<WatcherParts, 'native' | 'netlink'>;
+}
+
 /** The watchers that the configuration asks for, now and after each reload. */
 export class ConfiguredSources {
-  readonly #runner: SourceRunner;
-  readonly #watcherOf: (watch: WatchConfig) => Watcher;
+  readonly #setup: ConfiguredSourcesSetup;
   readonly #static: StaticWatcher;
+  /** How the list-watches of all sources are doing. */
+  readonly streams = new StreamRegistry();
+  /** What sources know of remote clusters besides their CIDRs. */
+  readonly notes = new ClusterNotes();
+  /** This gateway as it is announced; the composition root keeps it up to date. */
+  readonly own: OwnGatewayFeed;
 
-  constructor(runner: SourceRunner, config: Config, watcherOf: (watch: WatchConfig) => Watcher) {
-    this.#runner = runner;
-    this.#watcherOf = watcherOf;
+  constructor(setup: ConfiguredSourcesSetup, config: Config) {
+    this.#setup = setup;
     this.#static = new StaticWatcher(config.clusters);
+    this.own = new OwnGatewayFeed({
+      cluster: config.cluster.name,
+      name: gatewayName(config),
+      address: undefined,
+      cidrs: config.cluster.cidrs,
+    });
+  }
+
+  get #runner(): SourceRunner {
+    return this.#setup.runner;
   }
 
   /** Starts all; resolves when each has spoken once. */
@@ -51,6 +79,17 @@ export class ConfiguredSources {
         await this.#runner.replace(this.#watcherOf(successor));
     }
     for (const watch of fresh.values()) void this.#runner.add(this.#watcherOf(watch), optionsOf(watch));
+  }
+
+  #watcherOf(watch: WatchConfig): Watcher {
+    const { runner, clock, logger, host, leaves } = this.#setup;
+    const { streams, notes, own } = this;
+    return watcherOf(watch, {
+      environment: { clock, logger, streams, notes, own, random: Math.random },
+      ...host(),
+      children: (parent) => runner.children(parent),
+      leaves,
+    });
   }
 }
 

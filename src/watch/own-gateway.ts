@@ -1,5 +1,7 @@
+import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import type { Address, Cidr } from '../base/address.ts';
+import type { Config } from '../config/schema.ts';
 
 /** What others have to know of this gateway. */
 export interface OwnGateway {
@@ -10,6 +12,11 @@ export interface OwnGateway {
   readonly address: Address | undefined;
   /** Own CIDRs, configured and learned, none inside another. */
   readonly cidrs: readonly Cidr[];
+}
+
+/** The DaemonSet gives the name of the node; in a host's network namespace the host name is often the same, but not always. */
+export function gatewayName({ cluster: { gateway } }: Config): string {
+  return gateway === 'auto' ? process.env.NODE_NAME || hostname() : gateway;
 }
 
 /** This gateway as it is now, for those who announce it. */
