@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Cidr } from '../../base/address.ts';
-import { messageOf } from '../../base/errors.ts';
+import { GatewayError, messageOf } from '../../base/errors.ts';
 import { type ClusterNote, ClusterNotes } from '../cluster-notes.ts';
 import type { ChildSources, WatchEnvironment } from '../environment.ts';
 import type { GatewaySelection } from '../gateway-selection.ts';
@@ -17,7 +17,8 @@ import { sleep } from './sleep.ts';
 export interface ChildPlan {
   readonly name: string;
   readonly cluster: string;
-  readonly source: 'Kubernetes' | 'Calico' | 'Cilium';
+  /** Of no meaning with credentials for etcd, where only Calico keeps its objects. */
+  readonly source: ClusterAccess['source'];
   readonly aggregate: 'pool' | 'block';
   readonly gateways: GatewaySelection;
   readonly serviceCidrs: 'auto' | readonly Cidr[];
@@ -136,7 +137,7 @@ export class ClusterReader {
 
   /** Brings child and note in line with what is known. */
   #refresh(): void {
-    const { name, children, environment, watcherOf } = this.#options;
+    const { name, children } = this.#options;
     const cluster = this.#cluster;
     if (cluster === undefined) return;
     // A server that is away says nothing against credentials that were good: only where there are none yet it is the reason.
@@ -147,27 +148,34 @@ export class ClusterReader {
         children.set(new AwayWatcher(name, reason));
       }
       this.#made = reason;
-    } else if (this.#credentials !== undefined) {
-      const plan = this.#plan(cluster, this.#credentials);
-      const amendment = { cluster: this.#options.cluster, cidrs: cluster.cidrs, gateways: cluster.gateways };
-      const made = { plan, amendment };
-      if (!isDeepStrictEqual(this.#made, made)) {
-        this.#childNote = undefined;
-        const notes = new NotesOfChild((note) => this.#hearChild(made, note));
-        children.set(amended(watcherOf(plan, { ...environment, notes }), amendment));
-      }
-      this.#made = isDeepStrictEqual(this.#made, made) ? this.#made : made;
-    }
+    } else if (this.#credentials !== undefined) this.#read(cluster, this.#credentials);
     this.#writeNote(cluster, reason);
   }
 
+  #read(cluster: Accessible, credentials: ClusterCredentials): void {
+    const { name, children, environment, watcherOf } = this.#options;
+    const plan = this.#plan(cluster, credentials);
+    const amendment = { cluster: this.#options.cluster, cidrs: cluster.cidrs, gateways: cluster.gateways };
+    const made = { plan, amendment };
+    if (isDeepStrictEqual(this.#made, made)) return;
+    this.#made = made;
+    this.#childNote = undefined;
+    const notes = new NotesOfChild((note) => this.#hearChild(made, note));
+    try {
+      children.set(amended(watcherOf(plan, { ...environment, notes }), amendment));
+    } catch (thrown) {
+      if (!(thrown instanceof GatewayError)) throw thrown;
+      const problem = `RemoteCluster/${this.#options.cluster}: ${thrown.message}`;
+      this.#childNote = { origin: name, dns: null, server: null, problems: [problem] };
+      children.set(new AwayWatcher(name, problem));
+    }
+  }
+
   #plan({ access, selection, serviceCidrs }: Accessible, credentials: ClusterCredentials): ChildPlan {
-    const suggested = credentials.kind === 'kubernetes' && !credentials.calico ? 'Kubernetes' : 'Calico';
     return {
       name: this.#options.name,
       cluster: this.#options.cluster,
-      // Only Calico keeps its objects in an etcd of its own.
-      source: credentials.kind === 'etcd' ? 'Calico' : (access.source ?? suggested),
+      source: access.source,
       aggregate: access.aggregate,
       gateways: selection,
       serviceCidrs: serviceCidrs ?? 'auto',

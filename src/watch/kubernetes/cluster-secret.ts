@@ -5,12 +5,7 @@ import { fieldAt, misfit, textAt, wellFormed } from '../object-fields.ts';
 
 /** How the Secret of a RemoteCluster says that the cluster is reached. */
 export type ClusterCredentials =
-  | {
-      readonly kind: 'kubernetes';
-      readonly kubeconfig: string;
-      /** The Secret is one of Calico Enterprise's, which is about Calico's objects. */
-      readonly calico: boolean;
-    }
+  | { readonly kind: 'kubernetes'; readonly kubeconfig: string }
   | { readonly kind: 'etcd'; readonly access: EtcdAccess };
 
 /** As many as the configuration allows. */
@@ -29,7 +24,7 @@ export function credentialsOf(object: KubernetesObject): ClusterCredentials | Ma
       throw misfit('data.datastoreType', 'something else', 'kubernetes or etcdv3');
     const kubeconfig = entryOf(object, 'kubeconfig');
     if (kubeconfig === undefined) throw misfit('data.kubeconfig', undefined, 'a kubeconfig');
-    return { kind: 'kubernetes', kubeconfig, calico: type !== undefined };
+    return { kind: 'kubernetes', kubeconfig };
   });
 }
 

@@ -93,14 +93,7 @@ export class KubernetesClaims implements Deriver<KubernetesObjects> {
     yield* this.#services.problems();
     yield* this.#tunnelGateways.problems();
     yield* this.remoteClusters.problems();
-    for (const [name, { node, address, serves }] of this.#tunnelGateways.entries()) {
-      if (node === undefined || address !== undefined || !serves) continue;
-      const found = this.#nodes.get(node);
-      if (found === undefined)
-        yield `TunnelGateway/${name}: spec.nodeName is "${node}", and there is no such node`;
-      else if (found.address === undefined)
-        yield `TunnelGateway/${name}: spec.nodeName is "${node}", and that node has no IPv4 address of the wanted type`;
-    }
+    yield* this.#gateways.problems();
   }
 
   #noteNode(key: string): void {

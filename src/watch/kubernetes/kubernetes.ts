@@ -1,13 +1,15 @@
 import type { Cidr } from '../../base/address.ts';
 import { formatCidr } from '../../base/address.ts';
-import { assert } from '../../base/assert.ts';
 import type { ClaimUpdate } from '../../table/claim.ts';
+import { CalicoWatcher } from '../calico/calico.ts';
+import { CiliumWatcher } from '../cilium/cilium.ts';
+import { noted } from '../cluster-note.ts';
 import type { StreamsOf } from '../combine-streams.ts';
 import type { ChildSources, WatchEnvironment } from '../environment.ts';
-import { type GatewaySelection, parseSelector } from '../gateway-selection.ts';
+import type { GatewaySelection, LabelMatcher } from '../gateway-selection.ts';
 import type { KubernetesAccess } from '../kubernetes-api/access.ts';
 import type { Resource } from '../kubernetes-api/resource.ts';
-import { tunnelGatewayOf } from '../node-gateways.ts';
+import { matcherOf, TUNNEL_GATEWAYS, tunnelGatewayOf, whyNoGateways } from '../node-gateways.ts';
 import type { ObjectStream } from '../store-event.ts';
 import { streamClaims } from '../stream-claims.ts';
 import type { Watcher } from '../watcher.ts';
@@ -34,15 +36,12 @@ export interface KubernetesWatcherOptions {
   readonly remoteClusters: boolean;
   /** Takes the clusters that RemoteClusters lead to. */
   readonly children: ChildSources | undefined;
-  /** Makes their watchers. */
-  readonly childOf?: (plan: ChildPlan, options: KubernetesWatcherOptions) => Watcher;
   readonly environment: WatchEnvironment;
   /** For tests; over the network otherwise. */
   readonly connect?: Connect;
 }
 
 const NODES: Resource = { group: '', version: 'v1', plural: 'nodes' };
-const TUNNEL_GATEWAYS: Resource = { ...REMOTE_CLUSTERS, plural: 'tunnelgateways' };
 /** Stable since Kubernetes 1.33, and served as v1beta1 where somebody turned it on, since 1.31. */
 const SERVICE_CIDRS: readonly Resource[] = ['v1', 'v1beta1'].map((version) => ({
   group: 'networking.k8s.io',
@@ -62,10 +61,13 @@ export class KubernetesWatcher implements Watcher {
   readonly name: string;
   readonly #options: KubernetesWatcherOptions;
   readonly #local: boolean;
+  readonly #matches: LabelMatcher;
   /** Why there are no service addresses. */
   #withoutServices: string | undefined;
 
+  /** Throws ISTHMUS_ERR_CONFIG for a selector that cannot be understood. */
   constructor(options: KubernetesWatcherOptions) {
+    this.#matches = matcherOf(options.name, options.gateways);
     this.name = options.name;
     this.#options = options;
     this.#local = options.cluster === 'local';
@@ -82,20 +84,20 @@ export class KubernetesWatcher implements Watcher {
       onRemoteClusters: (event) => remotes?.update(event, claims.remoteClusters),
     });
     this.#withoutServices = undefined;
-    this.#note(connection, claims, undefined);
+    const updates = streamClaims(this.#streams(connection, remotes !== undefined), claims, signal);
     try {
-      for await (const update of streamClaims(
-        this.#streams(connection, remotes !== undefined),
-        claims,
-        signal,
-      )) {
-        this.#note(connection, claims, update);
-        yield update;
-      }
+      if (this.#local) yield* updates;
+      else
+        yield* noted(updates, {
+          name: this.name,
+          cluster,
+          notes: environment.notes,
+          server: () => connection.server,
+          noGateways: () => this.#unreachable(claims),
+        });
     } finally {
       remotes?.close();
       connection.close();
-      if (!this.#local) environment.notes.delete(cluster);
     }
   }
 
@@ -126,13 +128,9 @@ export class KubernetesWatcher implements Watcher {
   #reading(): NodeReading {
     const { addressType, gateways } = this.#options;
     if (this.#local) return { addressType, matches: () => false, addresses: 'ignored' };
-    if (gateways.kind !== 'labels') {
-      const addresses = gateways.kind === 'all' ? 'of-all' : 'optional';
-      return { addressType, matches: () => false, addresses };
-    }
-    const matcher = parseSelector(gateways.selector);
-    assert(typeof matcher !== 'string', `a selector was checked where it was read: ${matcher}`);
-    return { addressType, matches: matcher, addresses: 'of-matching' };
+    const addresses =
+      gateways.kind === 'all' ? 'of-all' : gateways.kind === 'labels' ? 'of-matching' : 'optional';
+    return { addressType, matches: this.#matches, addresses };
   }
 
   #services(connection: Connection): ObjectStream<KubernetesObjects['services']> {
@@ -161,7 +159,7 @@ export class KubernetesWatcher implements Watcher {
 
   #remoteClusters(connection: Connection): RemoteClusters | undefined {
     const options = this.#options;
-    const { children, childOf, environment } = options;
+    const { children, environment } = options;
     if (!this.#local || !options.remoteClusters || children === undefined) return undefined;
     return new RemoteClusters({
       parent: this.name,
@@ -169,48 +167,44 @@ export class KubernetesWatcher implements Watcher {
       children,
       environment,
       watcherOf: (plan, childEnvironment) =>
-        (childOf ?? childWatcherOf)(plan, { ...options, environment: childEnvironment }),
+        childWatcherOf(plan, { ...options, environment: childEnvironment }),
     });
   }
 
-  /** Our own cluster needs no note. */
-  #note(connection: Connection, claims: KubernetesClaims, update: ClaimUpdate | undefined): void {
-    if (this.#local) return;
-    const { cluster, environment } = this.#options;
-    const problems: string[] = [];
-    if (update?.kind === 'stale') problems.push(update.reason);
-    else if (update !== undefined && update.kind !== 'fresh' && update.stale !== undefined)
-      problems.push(update.stale);
-    if (this.#withoutServices !== undefined) problems.push(this.#withoutServices);
-    const hasSpoken = update !== undefined && update.kind !== 'stale';
-    if (hasSpoken && claims.chosen.length === 0) problems.push(this.#whyNoGateways());
-    environment.notes.set(cluster, { origin: this.name, dns: null, server: connection.server, problems });
-  }
-
-  #whyNoGateways(): string {
-    const { gateways, cluster, ownCluster, addressType } = this.#options;
-    if (gateways.kind === 'all') return `no gateway: ${cluster} has no node with an ${addressType} of IPv4`;
-    if (gateways.kind === 'labels') return `no gateway: no node of ${cluster} matches ${gateways.selector}`;
-    return `no gateway: no TunnelGateway of ${cluster} has an address and serves ${ownCluster}`;
+  /** What of a cluster that is read well nothing can be sent to. */
+  #unreachable(claims: KubernetesClaims): string | undefined {
+    const { gateways, cluster, ownCluster } = this.#options;
+    const none = claims.chosen.length > 0 ? undefined : whyNoGateways(gateways, cluster, ownCluster);
+    const reasons = [none, this.#withoutServices].filter((reason) => reason !== undefined);
+    return reasons.length === 0 ? undefined : reasons.join('; ');
   }
 }
 
-/** The watcher of a remote cluster. Addresses of its nodes are of the type that the source which found it asks for. */
+/** Throws ISTHMUS_ERR_CONFIG for gateways that cannot be found there. Addresses of nodes are of the type that the source which found the cluster asks for. */
 function childWatcherOf(plan: ChildPlan, parent: KubernetesWatcherOptions): Watcher {
-  const { name, cluster, gateways, credentials, describe } = plan;
+  const { name, cluster, gateways, credentials, describe, aggregate } = plan;
   const { ownCluster, environment, addressType, connect } = parent;
-  assert(credentials.kind === 'kubernetes', 'an API server is read with a kubeconfig');
-  return new KubernetesWatcher({
+  const base = {
     name,
     cluster,
     ownCluster,
-    api: { kind: 'kubeconfig-text', text: credentials.kubeconfig, describe },
     gateways,
-    serviceCidrs: plan.serviceCidrs,
+    environment,
+    ...(connect !== undefined && { connect }),
+  };
+  if (credentials.kind === 'etcd')
+    return new CalicoWatcher({ ...base, aggregate, datastore: { kind: 'etcd', access: credentials.access } });
+  const api: KubernetesAccess = { kind: 'kubeconfig-text', text: credentials.kubeconfig, describe };
+  if (plan.source === 'Calico')
+    return new CalicoWatcher({ ...base, aggregate, datastore: { kind: 'kubernetes', api } });
+  if (plan.source === 'Cilium') return new CiliumWatcher({ ...base, api });
+  const { serviceCidrs } = plan;
+  return new KubernetesWatcher({
+    ...base,
+    api,
+    serviceCidrs,
     addressType,
     remoteClusters: false,
     children: undefined,
-    environment,
-    ...(connect !== undefined && { connect }),
   });
 }

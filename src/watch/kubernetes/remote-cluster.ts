@@ -13,13 +13,12 @@ export const REMOTE_CLUSTERS: Resource = {
   plural: 'remoteclusters',
 };
 
-/** What a cluster's API server is read for. */
 export type ClusterSource = 'Kubernetes' | 'Calico' | 'Cilium';
 
 export interface ClusterAccess {
   readonly secret: { readonly namespace: string; readonly name: string };
-  /** undefined: what the Secret suggests. */
-  readonly source: ClusterSource | undefined;
+  /** What its CIDRs are taken from. */
+  readonly source: ClusterSource;
   readonly aggregate: 'pool' | 'block';
 }
 
@@ -95,8 +94,8 @@ function gatewaysOf(object: KubernetesObject): Gateway[] {
 
 function accessOf(object: KubernetesObject): ClusterAccess {
   const path = 'spec.access';
-  const source = textAt(object, `${path}.source`, SOURCES.join(', '));
-  if (source !== undefined && !isSource(source)) throw misfit(`${path}.source`, source, SOURCES.join(', '));
+  const source = textAt(object, `${path}.source`, SOURCES.join(', ')) ?? 'Kubernetes';
+  if (!isSource(source)) throw misfit(`${path}.source`, source, SOURCES.join(', '));
   const aggregate = textAt(object, `${path}.aggregate`, 'Pool or Block') ?? 'Pool';
   if (aggregate !== 'Pool' && aggregate !== 'Block')
     throw misfit(`${path}.aggregate`, aggregate, 'Pool or Block');
