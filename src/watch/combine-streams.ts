@@ -26,7 +26,9 @@ export async function* combineStreams<S>(
     wake.ring();
   };
   let told: Told<S>[] = [];
+  /** Streams whose events are in `told`, and those whose events are in the batch that is being read. */
   let waiting: (() => void)[] = [];
+  let beingRead: (() => void)[] = [];
   let failure: { readonly thrown: unknown } | undefined;
 
   const pump = async (name: keyof S & string): Promise<void> => {
@@ -53,16 +55,17 @@ export async function* combineStreams<S>(
       await wake.wait();
       if (inner.signal.aborted) return;
       if (failure !== undefined) throw failure.thrown;
-      const [batch, taken] = [told, waiting];
+      const batch = told;
+      beingRead = waiting;
       told = [];
       waiting = [];
       if (batch.length > 0) yield batch;
-      for (const resume of taken) resume();
+      for (const resume of beingRead) resume();
     }
   } finally {
     signal.removeEventListener('abort', stop);
     inner.abort();
-    for (const resume of waiting) resume();
+    for (const resume of [...waiting, ...beingRead]) resume();
     await Promise.all(pumps);
   }
 }
