@@ -1,7 +1,9 @@
 import { Command, CommanderError } from 'commander';
 import { ERROR_CODES, GatewayError, messageOf } from '../base/errors.ts';
 import { readVersion } from '../observe/version.ts';
+import { clustersCommand } from './clusters.ts';
 import { configCommand } from './config.ts';
+import { dnsCommand } from './dns.ts';
 import { peersCommand } from './peers.ts';
 import { reloadCommand } from './reload.ts';
 import { routesCommand } from './routes.ts';
@@ -27,6 +29,8 @@ export function buildProgram(terminal: Terminal): Command {
     statusCommand(terminal),
     routesCommand(terminal),
     peersCommand(terminal),
+    clustersCommand(terminal),
+    dnsCommand(terminal),
     traceCommand(terminal),
     reloadCommand(terminal),
     versionCommand(terminal),

@@ -9,7 +9,7 @@ import { type AdminServer, startAdminServer } from '../../../src/admin/server.ts
 import type { ReloadResult, Trace, TraceQuery } from '../../../src/admin/view.ts';
 import { silentLogger } from '../../../src/base/log.ts';
 import { runCommandLine } from '../../../src/cli/program.ts';
-import { fakeContext, PEERS, REFUSED, ROUTES, STATUS, TRACE } from '../admin/fake-view.ts';
+import { CLUSTERS, fakeContext, PEERS, REFUSED, ROUTES, STATUS, TRACE } from '../admin/fake-view.ts';
 import { piped } from './fake-terminal.ts';
 import { isthmus } from './isthmus.ts';
 
@@ -55,6 +55,7 @@ for (const [args, value] of [
   [['routes', '--refused'], REFUSED],
   [['routes', '--refused', '--cluster', 'north'], []],
   [['peers'], PEERS],
+  [['clusters'], CLUSTERS],
   [['trace', '10.2.3.4'], TRACE],
 ] as const) {
   test(`isthmus ${args.join(' ')} --json prints what the gateway says`, async () => {

@@ -27,6 +27,8 @@ Commands:
   status [options]           show the state of the running gateway
   routes [options]           list the routes to remote clusters
   peers [options]            list the gateways that packets are exchanged with
+  clusters [options]         list the remote clusters that are joined, and how fresh they are
+  dns [options]              print the CoreDNS configuration that resolves names of another cluster
   trace [options] <address>  tell what becomes of a packet to an address
   reload [options]           make the running gateway read its configuration file again
   version [options]          print the version
