@@ -13,6 +13,9 @@ import { DEFAULT_LIMITS, type EtcdStreamLimits, WatchSession } from './watch-ses
 /** A watch that ends after less is followed by a pause, so that a server which takes and drops watches is not asked without end. */
 export const STEADY_MS = 5_000;
 
+/** How long an etcd that came back may wait for us; a thousand gateways that each ask once in this time are nothing to it. */
+const RETRY_MS_MAX = 10_000;
+
 export interface EtcdStreamOptions<T> {
   readonly api: EtcdApi;
   /** All keys that begin with it are objects. */
@@ -43,7 +46,7 @@ export class EtcdStream<T> implements ObjectStream<T> {
   async *events(signal: AbortSignal): AsyncGenerator<StoreEvent<T>, void, void> {
     const { api, clock, prefix, project, random, stream } = this.#options;
     const mirror = new Mirror<T>(project);
-    const backoff = new Backoff({ random });
+    const backoff = new Backoff({ random, maxMs: RETRY_MS_MAX });
     let list: ListReason | undefined = 'start';
     let isStale = false;
     while (!signal.aborted) {
