@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { formatAddress, formatCidr, parseAddress, parseCidr } from '../../../src/base/address.ts';
 import { IoError } from '../../../src/base/errors.ts';
 import { Netlink } from '../../../src/io/netlink.ts';
-import type { RouteRow } from '../../../src/io/netlink-route.ts';
+import { HOP_WEIGHT_MAX, HOPS_MAX, type RouteRow } from '../../../src/io/netlink-route.ts';
 import {
   type KernelNotice,
   NetlinkSubscription,
@@ -48,6 +48,7 @@ systemTest('links are what ip link shows', async () => {
       mtuBytes: link.mtu,
       txQueueLength: link.txqlen ?? 0,
       isUp: (link.flags as string[]).includes('UP'),
+      isShared: (link.flags as string[]).includes('BROADCAST') && !(link.flags as string[]).includes('NOARP'),
       kind: (link.linkinfo as { info_kind?: string } | undefined)?.info_kind ?? '',
     }));
     const links = netlink.links();
@@ -222,6 +223,51 @@ systemTest(
   },
 );
 
+systemTest(
+  'routes with several ways and weights are written as ip shows them, and removed whatever ways they have',
+  async () => {
+    await inNamespace(async (netlink, device) => {
+      const ways = [7, 8, 9].map((host) => ({ gateway: parseAddress(`10.77.0.${host}`), weight: host * 28 }));
+      assert.deepEqual(netlink.addRoutes([row('10.2.0.0/16', device.index, { ways })]), []);
+      const [shown] = await ip('route', 'show', '10.2.0.0/16');
+      assert.deepEqual(
+        (shown!.nexthops as Record<string, unknown>[]).map((hop) => [hop.gateway, hop.weight, hop.dev]),
+        [
+          ['10.77.0.7', 196, device.name],
+          ['10.77.0.8', 224, device.name],
+          ['10.77.0.9', 252, device.name],
+        ],
+      );
+      assert.deepEqual(
+        netlink.replaceRoutes([row('10.2.0.0/16', device.index, { ways: ways.slice(1) })]),
+        [],
+      );
+      assert.equal(netlink.routes({ protocol: PROTOCOL })[0]?.hops.length, 2);
+      assert.deepEqual(netlink.removeRoutes([row('10.2.0.0/16', 0)]), []);
+      assert.deepEqual(netlink.routes({ protocol: PROTOCOL }), []);
+    });
+  },
+);
+
+systemTest(
+  'routes with as many ways as a route of ours has gateways go in, more than fit one call',
+  async () => {
+    await inNamespace(async (netlink, device) => {
+      const ways = Array.from({ length: HOPS_MAX }, (_, at) => ({
+        ...{ gateway: parseAddress('10.77.0.0') + 2 + (at % 250), weight: HOP_WEIGHT_MAX - at },
+      }));
+      const rows = Array.from({ length: 40 }, (_, at) => row(`10.2.${at}.0/24`, device.index, { ways }));
+      assert.deepEqual(netlink.addRoutes(rows), []);
+      const routes = netlink.routes({ protocol: PROTOCOL });
+      assert.deepEqual(
+        routes.map((route) => route.hops.map(({ gateway, weight }) => ({ gateway, weight }))),
+        rows.map(() => ways),
+      );
+      netlink.removeRoutes(routes);
+    });
+  },
+);
+
 systemTest('ten thousand routes go in, are read and go out again, all of them', async () => {
   await inNamespace(async (netlink, device) => {
     const rows = Array.from({ length: 10_000 }, (_, index) => ({
@@ -273,6 +319,32 @@ systemTest('changes of links, addresses and routes are announced', async () => {
     assert.deepEqual(notices, []);
   });
 });
+
+systemTest(
+  'new routes of the protocol that is passed over are not told, those of others and removals are',
+  async () => {
+    await inNamespace(async (netlink, device) => {
+      const seen: string[] = [];
+      const subscription = new NetlinkSubscription(
+        native,
+        NOTICE_GROUP.ROUTES,
+        (notice) => {
+          if (notice.kind === 'route')
+            seen.push(`${notice.isRemoved ? 'gone' : 'new'} ${formatCidr(notice.route.cidr)}`);
+        },
+        PROTOCOL,
+      );
+      netlink.addRoutes([
+        row('10.2.0.0/16', device.index),
+        row('10.3.0.0/16', device.index, { protocol: 12 }),
+      ]);
+      netlink.removeRoutes([row('10.2.0.0/16', device.index)]);
+      await poll('the removal', 5000, () => seen.includes('gone 10.2.0.0/16'));
+      assert.deepEqual(seen, ['new 10.3.0.0/16', 'gone 10.2.0.0/16']);
+      subscription.close();
+    });
+  },
+);
 
 systemTest('notices that come faster than they are read end in a resync', async () => {
   await inNamespace(async (netlink, device) => {
