@@ -94,6 +94,7 @@ export class NodeGateways {
 
   /** undefined: the object is gone. */
   setObject(name: string, object: TunnelGateway | undefined): void {
+    if (this.#kind !== 'objects') return;
     if (object === undefined) this.#objects.delete(name);
     else this.#objects.set(name, object);
     this.#place(name, object);

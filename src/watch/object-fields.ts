@@ -65,11 +65,12 @@ export function addressOf(text: unknown, path: string): Address | undefined {
   const expected = 'an IPv4 address such as 10.0.0.5, with or without a prefix length';
   if (typeof text !== 'string' || text === '') throw misfit(path, text, expected);
   if (text.includes(':')) return undefined;
-  const slash = text.indexOf('/');
-  if (slash < 0) return parsed(path, text, expected, parseAddress);
-  const length = text.slice(slash + 1);
-  if (!/^\d{1,2}$/.test(length) || Number(length) > 32) throw misfit(path, text, expected);
-  return parsed(path, text.slice(0, slash), expected, parseAddress);
+  return parsed(path, text, expected, (whole) => {
+    const slash = whole.indexOf('/');
+    if (slash >= 0 && !/^(\d|[12]\d|3[0-2])$/.test(whole.slice(slash + 1)))
+      throw misfit(path, text, expected);
+    return parseAddress(slash < 0 ? whole : whole.slice(0, slash));
+  });
 }
 
 function parsed<T>(path: string, text: string, expected: string, parse: (text: string) => T): T {

@@ -53,7 +53,7 @@ export function blockOf(object: unknown, name: string): Block | Malformed | unde
   return wellFormed(`BlockAffinity/${name}`, () => {
     const type = textAt(object, 'spec.type', 'host or virtual') ?? 'host';
     if (type !== 'host' && type !== '') return undefined;
-    if (!isHeld(fieldAt(object, 'spec'), 'spec.')) return undefined;
+    if (!isHeld(object, 'spec.')) return undefined;
     const cidr = cidrOf(fieldAt(object, 'spec.cidr'), 'spec.cidr');
     const node = textAt(object, 'spec.node', 'the name of a node');
     if (node === undefined || node === '') throw misfit('spec.node', node, 'the name of a node');
@@ -65,10 +65,9 @@ export function blockOf(object: unknown, name: string): Block | Malformed | unde
  * Whether a node holds the block: it is confirmed, and the first phase of its deletion has not begun. No state at all counts as confirmed,
  * since Calico before 3.0.7 wrote none and its IPAM reads it so (libcalico-go/lib/ipam/ipam.go).
  */
-function isHeld(affinity: unknown, within: string): boolean {
-  const state = fieldAt(affinity, 'state') ?? '';
-  if (typeof state !== 'string') throw misfit(`${within}state`, state, 'confirmed or another state');
-  return (state === 'confirmed' || state === '') && !truthAt(affinity, 'deleted');
+function isHeld(object: unknown, within: '' | 'spec.'): boolean {
+  const state = textAt(object, `${within}state`, 'confirmed or another state') ?? '';
+  return (state === 'confirmed' || state === '') && !truthAt(object, `${within}deleted`);
 }
 
 const BLOCK_KEY = /^\/calico\/ipam\/v2\/host\/([^/]+)\/ipv4\/block\/([^/]+)$/;

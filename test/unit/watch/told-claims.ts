@@ -12,6 +12,10 @@ export class ToldClaims {
     if (update.kind === 'remove') for (const id of update.ids) this.#claims.delete(id);
   }
 
+  claims(): Iterable<Claim> {
+    return this.#claims.values();
+  }
+
   get lines(): string[] {
     return linesOf(this.#claims.values());
   }
