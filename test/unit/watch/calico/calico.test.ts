@@ -4,8 +4,7 @@ import { GatewayError } from '../../../../src/base/errors.ts';
 import { CalicoWatcher, type CalicoWatcherOptions } from '../../../../src/watch/calico/calico.ts';
 import type { WatchEnvironment } from '../../../../src/watch/environment.ts';
 import { FakeConnection, testEnvironment } from '../fake-connection.ts';
-import { RunningWatcher, until } from '../running-watcher.ts';
-import { ToldClaims } from '../told-claims.ts';
+import { ToldWatcher } from '../told-watcher.ts';
 
 const POOLS = 'ippools.crd.projectcalico.org';
 const BLOCKS = 'blockaffinities.crd.projectcalico.org';
@@ -38,10 +37,9 @@ function block(api: FakeConnection, holder: string, last: number, changes: objec
 }
 
 interface Running {
-  readonly watcher: RunningWatcher;
+  readonly watcher: ToldWatcher;
+  readonly shows: (...lines: string[]) => Promise<void>;
   readonly environment: WatchEnvironment;
-  told(): readonly string[];
-  shows(...lines: string[]): Promise<void>;
 }
 
 async function running(
@@ -50,7 +48,7 @@ async function running(
   body: (running: Running) => Promise<void>,
 ): Promise<void> {
   const environment = testEnvironment();
-  const watcher = new RunningWatcher(
+  const watcher = new ToldWatcher(
     new CalicoWatcher({
       name: 'calico:west',
       cluster: 'west',
@@ -63,17 +61,8 @@ async function running(
       ...options,
     }),
   );
-  const told = () => {
-    const claims = new ToldClaims();
-    for (const update of watcher.updates) claims.apply(update);
-    return claims.lines;
-  };
-  const shows = async (...lines: string[]) => {
-    const wanted = lines.sort().join('\n');
-    await until(() => told().join('\n') === wanted, told);
-  };
   try {
-    await body({ watcher, environment, told, shows });
+    await body({ watcher, environment, shows: (...lines) => watcher.claims(...lines) });
   } finally {
     await watcher.stop();
   }
@@ -169,13 +158,13 @@ test('pools of our own cluster are local, and no node is asked for', async () =>
 
 test('an object that turns bad keeps its claims, is named, and is well again once mended', async () => {
   const api = calico();
-  await running(api, { aggregate: 'block' }, async ({ watcher, told, shows }) => {
+  await running(api, { aggregate: 'block' }, async ({ watcher, shows }) => {
     await shows(`${A} by 10.0.0.1`, `${B} by 10.0.0.2`);
     block(api, 'a', 0, { cidr: '192.168.1.0' });
     await watcher.isStale(/^BlockAffinity\/a-192-168-1-0-26: spec\.cidr is "192\.168\.1\.0", expected/);
     node(api, 'b', 'somewhere');
     await watcher.isStale(/Node\/b: metadata\.annotations/);
-    assert.deepEqual(told(), [`${A} by 10.0.0.1`, `${B} by 10.0.0.2`]);
+    assert.deepEqual(watcher.told, [`${A} by 10.0.0.1`, `${B} by 10.0.0.2`]);
     block(api, 'a', 0);
     node(api, 'b', '10.0.0.3/24');
     await watcher.isFresh();
@@ -185,11 +174,11 @@ test('an object that turns bad keeps its claims, is named, and is well again onc
 
 test('a server that is away withdraws nothing; what it changed meanwhile is told when it is back', async () => {
   const api = calico();
-  await running(api, { aggregate: 'block' }, async ({ watcher, told, shows }) => {
+  await running(api, { aggregate: 'block' }, async ({ watcher, shows }) => {
     await shows(`${A} by 10.0.0.1`, `${B} by 10.0.0.2`);
     api.fail('ECONNREFUSED', BLOCKS, NODES);
     await watcher.isStale(/ECONNREFUSED/);
-    assert.equal(told().length, 2);
+    assert.equal(watcher.told.length, 2);
     api.relist(NODES);
     api.relist(BLOCKS, (objects) => objects.delete('b-192-168-1-64-26'));
     await shows(`${A} by 10.0.0.1`);
@@ -199,11 +188,11 @@ test('a server that is away withdraws nothing; what it changed meanwhile is told
 
 test('a server without Calico is no empty Calico', async () => {
   const api = new FakeConnection().serve(NODES);
-  await running(api, {}, async ({ watcher, told }) => {
+  await running(api, {}, async ({ watcher }) => {
     await watcher.isStale(
       /no ippools\.crd\.projectcalico\.org \(404\); no ippools\.projectcalico\.org \(404\)/,
     );
-    assert.deepEqual(told(), []);
+    assert.deepEqual(watcher.told, []);
   });
 });
 

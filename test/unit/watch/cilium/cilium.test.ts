@@ -3,8 +3,7 @@ import { test } from 'node:test';
 import { GatewayError } from '../../../../src/base/errors.ts';
 import { CiliumWatcher, type CiliumWatcherOptions } from '../../../../src/watch/cilium/cilium.ts';
 import { FakeConnection, testEnvironment } from '../fake-connection.ts';
-import { RunningWatcher, until } from '../running-watcher.ts';
-import { ToldClaims } from '../told-claims.ts';
+import { ToldWatcher } from '../told-watcher.ts';
 
 const NODES = 'ciliumnodes.cilium.io';
 const TUNNEL_GATEWAYS = 'tunnelgateways.isthmus.network';
@@ -32,10 +31,9 @@ function cilium(): FakeConnection {
 }
 
 interface Running {
-  readonly watcher: RunningWatcher;
-  told(): readonly string[];
-  shows(...lines: string[]): Promise<void>;
-  problems(): readonly string[] | undefined;
+  readonly watcher: ToldWatcher;
+  readonly shows: (...lines: string[]) => Promise<void>;
+  readonly problems: () => readonly string[] | undefined;
 }
 
 async function running(
@@ -44,7 +42,7 @@ async function running(
   body: (running: Running) => Promise<void>,
 ): Promise<void> {
   const environment = testEnvironment();
-  const watcher = new RunningWatcher(
+  const watcher = new ToldWatcher(
     new CiliumWatcher({
       name: 'cilium:west',
       cluster: 'west',
@@ -56,17 +54,9 @@ async function running(
       ...options,
     }),
   );
-  const told = () => {
-    const claims = new ToldClaims();
-    for (const update of watcher.updates) claims.apply(update);
-    return claims.lines;
-  };
-  const shows = async (...lines: string[]) => {
-    const wanted = lines.sort().join('\n');
-    await until(() => told().join('\n') === wanted, told);
-  };
   try {
-    await body({ watcher, told, shows, problems: () => environment.notes.get('west')?.problems });
+    const problems = () => environment.notes.get('west')?.problems;
+    await body({ watcher, problems, shows: (...lines) => watcher.claims(...lines) });
   } finally {
     await watcher.stop();
   }
@@ -135,13 +125,13 @@ test('CIDRs of our own cluster are local', async () => {
 
 test('a node that turns bad keeps its claims and is named', async () => {
   const api = cilium();
-  await running(api, {}, async ({ watcher, told, shows }) => {
+  await running(api, {}, async ({ watcher, shows }) => {
     await shows(`${A} by 10.0.0.1`, `${B} by 10.0.0.2`);
     node(api, 'a', '10.0.0.1', ['10.1.0.0']);
     await watcher.isStale(/^CiliumNode\/a: spec\.ipam\.podCIDRs\[0\] is "10\.1\.0\.0", expected/);
     node(api, 'a', '10.0.0', ['10.1.0.0/24']);
     await watcher.isStale(/^CiliumNode\/a: spec\.addresses\[2\]\.ip is "10\.0\.0", expected/);
-    assert.deepEqual(told(), [`${A} by 10.0.0.1`, `${B} by 10.0.0.2`]);
+    assert.deepEqual(watcher.told, [`${A} by 10.0.0.1`, `${B} by 10.0.0.2`]);
     node(api, 'a', '10.0.0.3', ['10.1.0.0/24']);
     await shows(`${A} by 10.0.0.3`, `${B} by 10.0.0.2`);
     await watcher.isFresh();
