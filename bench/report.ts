@@ -1,6 +1,7 @@
 import type {
   CollectionsSection,
   ControlSection,
+  FleetSection,
   MemorySection,
   MicroFigure,
   MicroSection,
@@ -17,6 +18,7 @@ const READY_SECONDS_MAX: Readonly<Record<number, number>> = { 10000: 3 };
 const KERNEL_ROUTES_MS_MAX = 1000;
 const EDIT_MS_MAX = 200;
 const RESTART_MS_MAX = 1000;
+const FLEET_MS_MAX = 2000;
 
 /** The sections that were measured, as Markdown. */
 export function reportOf(results: Results): string {
@@ -29,6 +31,7 @@ export function reportOf(results: Results): string {
     results.memory && memoryPart(results.memory),
     results.control && controlPart(results.control),
     results.restart && restartPart(results.restart),
+    results.fleet && fleetPart(results.fleet),
     results.micro && microPart(results.micro),
   ];
   return parts.filter(Boolean).join('\n\n');
@@ -205,6 +208,29 @@ function restartPart({ run, forwardsMs, probeMs }: RestartSection): string {
   ].join('\n\n');
 }
 
+function fleetPart({ run, members, rounds, learnedMs, convergedMs, withdrawnMs }: FleetSection): string {
+  const row = (name: string, values: readonly number[], target: string): string[] => [
+    name,
+    spread(summary(values)),
+    number(percentile(values, 0.99)),
+    String(values.length),
+    target,
+  ];
+  return [
+    '## A fleet over etcd',
+    runLine(run),
+    `${members} gateways without packet path, each a process and a cluster of its own, over one etcd, all on this machine. In each of ${rounds} rounds one of them announces another CIDR and gives it up again. From that moment until the table of another gateway has the route, or has it no more.`,
+    table(
+      ['what', 'ms', '99 %', 'n', 'target'],
+      [
+        row('one gateway has learned it', learnedMs, ''),
+        row('all have', convergedMs, limit(FLEET_MS_MAX)),
+        row('all have withdrawn it', withdrawnMs, limit(FLEET_MS_MAX)),
+      ],
+    ),
+  ].join('\n\n');
+}
+
 function microPart(section: MicroSection): string {
   const suites = new Map<string, MicroFigure[]>();
   for (const figure of section.figures) {
@@ -253,6 +279,11 @@ function missed(results: Results): string {
   }
   if (results.restart !== undefined)
     check('slowest restart after SIGKILL', summary(results.restart.forwardsMs).max, RESTART_MS_MAX, 'ms');
+  if (results.fleet !== undefined) {
+    const { convergedMs, withdrawnMs } = results.fleet;
+    check('slowest convergence of a fleet', summary(convergedMs).max, FLEET_MS_MAX, 'ms');
+    check('slowest withdrawal in a fleet', summary(withdrawnMs).max, FLEET_MS_MAX, 'ms');
+  }
   for (const row of results.collections?.rows ?? []) {
     check(`collections in the workers of ${row.path}, ${row.gateway}`, row.trafficWorkers, 0, '');
   }

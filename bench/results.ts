@@ -117,6 +117,18 @@ export interface RestartSection {
   readonly probeMs: number;
 }
 
+export interface FleetSection {
+  readonly run: Run;
+  readonly members: number;
+  readonly rounds: number;
+  /** For each round and each of the others: from the moment a gateway begins to announce another CIDR to a route for it in the table. */
+  readonly learnedMs: readonly number[];
+  /** The slowest of each round. */
+  readonly convergedMs: readonly number[];
+  /** The same for a CIDR that is given up: the slowest of each round. */
+  readonly withdrawnMs: readonly number[];
+}
+
 export interface Results {
   micro?: MicroSection;
   throughput?: ThroughputSection;
@@ -124,6 +136,7 @@ export interface Results {
   memory?: MemorySection;
   control?: ControlSection;
   restart?: RestartSection;
+  fleet?: FleetSection;
 }
 
 export const PACKAGE_FOLDER = packageFolder(dirname(fileURLToPath(import.meta.url)));

@@ -5,6 +5,7 @@ import { reportOf } from './report.ts';
 import {
   type ControlSection,
   describeRun,
+  type FleetSection,
   type MemorySection,
   type RestartSection,
   type Results,
@@ -14,12 +15,13 @@ import { runSuites } from './suites.ts';
 
 /**
  * `npm run bench [-- --write] [NAME …]`: the micro benchmarks, memory and start-up, and the control plane's speed. A NAME is `memory`,
- * `control`, `restart` or a suite (`packet`, `fib`, …); `--write` puts the results into bench/RESULTS.md; of the suites only when all
+ * `control`, `restart`, `fleet` or a suite (`packet`, `fib`, …); `--write` puts the results into bench/RESULTS.md; of the suites only when all
  * were run.
  */
 const INSIDE = new URL('./inside.js', import.meta.url);
 /** A worst case of fewer says little. */
 const RESTARTS_MIN = 5;
+const FLEET_ROUNDS_MIN = 20;
 const ROUTES = [0, 10_000, 100_000];
 
 const { values, positionals } = parseArgs({
@@ -37,7 +39,7 @@ const run = describeRun(
 );
 
 const results: Results = {};
-const suites = positionals.filter((name) => !['memory', 'control', 'restart'].includes(name));
+const suites = positionals.filter((name) => !['memory', 'control', 'restart', 'fleet'].includes(name));
 if (positionals.length === 0 || suites.length > 0) {
   results.micro = { run, figures: await runSuites(suites) };
 }
@@ -59,6 +61,10 @@ try {
       run,
       ...(await inSandbox<Omit<RestartSection, 'run'>>(INSIDE, ['restart', options])),
     };
+  }
+  if (wants('fleet')) {
+    const options = JSON.stringify({ members: 50, rounds: Math.max(repeats, FLEET_ROUNDS_MIN) });
+    results.fleet = { run, ...(await inSandbox<Omit<FleetSection, 'run'>>(INSIDE, ['fleet', options])) };
   }
 } catch (error) {
   say(`not measured: ${messageOf(error)}`);
