@@ -1,15 +1,19 @@
 import { readFileSync } from 'node:fs';
-import { GatewayError } from '../base/errors.ts';
 import { LOCAL } from '../config/cross-checks.ts';
 import { sourceName } from '../config/source-name.ts';
 import type { WatchConfig } from '../config/watch-schema.ts';
 import type { Native } from '../io/native.ts';
 import type { Netlink } from '../io/netlink.ts';
+import { CalicoWatcher } from './calico/calico.ts';
+import { CiliumWatcher } from './cilium/cilium.ts';
 import type { ChildSources, WatchEnvironment } from './environment.ts';
 import { EtcdWatcher } from './etcd/etcd-watcher.ts';
 import type { EtcdAccess } from './etcd-api/access.ts';
 import { FileWatcher } from './file.ts';
+import type { GatewaySelection } from './gateway-selection.ts';
 import { KernelRoutesWatcher } from './kernel-routes/kernel-routes.ts';
+import { KubernetesWatcher } from './kubernetes/kubernetes.ts';
+import type { KubernetesAccess } from './kubernetes-api/access.ts';
 import type { Watcher } from './watcher.ts';
 
 export interface WatcherParts {
@@ -21,42 +25,82 @@ export interface WatcherParts {
   readonly leaves: () => boolean;
 }
 
-/** The watcher that an entry of `watch` asks for. */
-export function watcherOf(
-  watch: WatchConfig,
-  { environment, native, netlink, leaves }: WatcherParts,
-): Watcher {
-  const { clock, logger } = environment;
+/** The watcher that an entry of `watch` asks for. Throws ISTHMUS_ERR_CONFIG for one that contradicts itself. */
+export function watcherOf(watch: WatchConfig, parts: WatcherParts): Watcher {
+  const { environment, children } = parts;
+  const { clock, logger, own } = environment;
+  const name = sourceName(watch);
+  const ownCluster = own.current.cluster;
   switch (watch.kind) {
     case 'file':
       return new FileWatcher({ path: watch.path, pollIntervalMs: watch.pollInterval, clock, logger });
+    case 'kubernetes':
+      return new KubernetesWatcher({
+        ...{ name, ownCluster, environment },
+        cluster: watch.cluster,
+        api: kubernetesAccess(watch),
+        gateways: gatewaySelection(watch.gateways),
+        serviceCidrs: watch.serviceCidrs.length === 0 ? 'auto' : watch.serviceCidrs,
+        addressType: watch.addressType,
+        remoteClusters: watch.remoteClusters && watch.cluster === LOCAL,
+        children: children(name),
+      });
+    case 'calico':
+      return new CalicoWatcher({
+        ...{ name, ownCluster, environment },
+        cluster: watch.cluster,
+        datastore:
+          watch.datastore === 'etcd'
+            ? { kind: 'etcd', access: etcdAccess(watch) }
+            : { kind: 'kubernetes', api: kubernetesAccess(watch) },
+        aggregate: watch.aggregate,
+        gateways: gatewaySelection(watch.gateways),
+      });
+    case 'cilium':
+      return new CiliumWatcher({
+        ...{ name, ownCluster, environment },
+        cluster: watch.cluster,
+        api: kubernetesAccess(watch),
+        gateways: gatewaySelection(watch.gateways),
+      });
     case 'etcd':
       return new EtcdWatcher({
-        name: sourceName(watch),
+        ...{ name, environment },
         access: etcdAccess(watch),
         prefix: watch.prefix,
         register: watch.register,
         leaseMs: watch.leaseTime,
         weight: watch.weight,
-        environment,
-        withdrawOnStop: leaves,
+        withdrawOnStop: parts.leaves,
       });
     case 'kernel-routes':
       return new KernelRoutesWatcher({
-        name: sourceName(watch),
-        native,
-        netlink,
+        ...{ name, environment },
+        native: parts.native,
+        netlink: parts.netlink,
         table: watch.table,
         protocols: watch.protocols,
         within: watch.within,
         isLocal: watch.cluster === LOCAL,
-        cluster: watch.cluster === LOCAL ? environment.own.current.cluster : watch.cluster,
+        cluster: watch.cluster === LOCAL ? ownCluster : watch.cluster,
         via: watch.via,
-        environment,
       });
-    default:
-      throw new GatewayError('ISTHMUS_ERR_CONFIG', `${sourceName(watch)} cannot be watched yet`);
   }
+}
+
+function kubernetesAccess({
+  kubeconfig,
+  context,
+}: {
+  kubeconfig: string;
+  context: string;
+}): KubernetesAccess {
+  if (kubeconfig === 'in-cluster') return { kind: 'in-cluster' };
+  return { kind: 'kubeconfig-file', path: kubeconfig, context: context === 'current' ? undefined : context };
+}
+
+function gatewaySelection(text: string): GatewaySelection {
+  return text === 'all' || text === 'objects' ? { kind: text } : { kind: 'labels', selector: text };
 }
 
 type EtcdFields = Pick<
