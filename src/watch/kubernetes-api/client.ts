@@ -157,23 +157,16 @@ export class KubernetesApi {
   async #attempt(method: string, path: string, options: ApiRequest): Promise<IncomingMessage> {
     for (let attempt = 0; ; attempt++) {
       const connection = this.#connector.to(await this.#credentials.get());
-      const request = this.#send(connection, method, path, options);
+      let request: ClientRequest | undefined;
       try {
+        request = this.#send(connection, method, path, options);
         return await this.#head(request, options);
       } catch (cause) {
         options.signal?.throwIfAborted();
-        if (attempt === 0 && request.reusedSocket && method === 'GET' && reasonOf(cause) === 'ECONNRESET')
-          continue;
+        const reason = reasonOf(cause);
+        if (attempt === 0 && request?.reusedSocket && method === 'GET' && reason === 'ECONNRESET') continue;
         if (cause instanceof GatewayError) throw cause;
-        throw this.#failure({
-          method,
-          path,
-          options,
-          status: 0,
-          reason: reasonOf(cause),
-          detail: messageOf(cause),
-          cause,
-        });
+        throw this.#failure({ method, path, options, status: 0, reason, detail: messageOf(cause), cause });
       }
     }
   }

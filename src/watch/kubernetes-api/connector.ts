@@ -1,5 +1,6 @@
 import { Agent as HttpAgent } from 'node:http';
 import { type AgentOptions, Agent as HttpsAgent } from 'node:https';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import { GatewayError, messageOf } from '../../base/errors.ts';
 import type { Credentials } from './credentials.ts';
@@ -41,23 +42,29 @@ function sameConnection(one: Credentials, other: Credentials): boolean {
 }
 
 function agentFor(credentials: Credentials): HttpAgent {
-  const { server, ca, certificate, key, tlsServerName, insecureSkipTlsVerify, proxyUrl } = credentials;
+  const { server, tlsServerName, insecureSkipTlsVerify, proxyUrl } = credentials;
   const proxy = proxyUrl === undefined ? undefined : parseProxy(proxyUrl);
   const options: AgentOptions = { keepAlive: true, maxFreeSockets: FREE_SOCKETS_MAX };
   if (server.startsWith('http:'))
     return proxy === undefined ? new HttpAgent(options) : new ProxiedHttpAgent(proxy, options);
   const secure: AgentOptions = {
     ...options,
-    ...(ca === undefined ? {} : { ca }),
-    ...(certificate === undefined || key === undefined ? {} : { cert: certificate, key }),
     ...(tlsServerName === undefined ? {} : { servername: tlsServerName }),
+    secureContext: contextFor(credentials),
     rejectUnauthorized: !insecureSkipTlsVerify,
   };
+  return proxy === undefined ? new HttpsAgent(secure) : new ProxiedHttpsAgent(proxy, secure);
+}
+
+/** Made once for all connections: reading a bundle of CAs costs more than a handshake. */
+function contextFor({ server, ca, certificate, key }: Credentials): SecureContext {
   try {
-    return proxy === undefined ? new HttpsAgent(secure) : new ProxiedHttpsAgent(proxy, secure);
-  } catch (cause) {
-    throw new GatewayError('ISTHMUS_ERR_KUBERNETES', `certificate for ${server}: ${messageOf(cause)}`, {
-      cause,
+    return createSecureContext({
+      ...(ca === undefined ? {} : { ca }),
+      ...(certificate === undefined || key === undefined ? {} : { cert: certificate, key }),
     });
+  } catch (cause) {
+    const what = 'the CA, client certificate or key cannot be used';
+    throw new GatewayError('ISTHMUS_ERR_KUBERNETES', `${server}: ${what}: ${messageOf(cause)}`, { cause });
   }
 }

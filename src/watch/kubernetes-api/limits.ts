@@ -17,6 +17,8 @@ export interface ReflectorLimits {
   readonly failuresMax: number;
   /** Initial events of a watch-list come without a pause; a server that pauses before their end does not know of watch-lists. */
   readonly initialEventsSilenceMs: number;
+  /** A watch-list that has not come to its end by then is given up for a list, for servers whose events never pause. */
+  readonly initialEventsMs: number;
   /** Changes are handed on at most this often, so that a storm becomes few of them; the first of a storm does not wait. */
   readonly coalesceMs: number;
   readonly backoffMinMs: number;
@@ -36,6 +38,7 @@ export const REFLECTOR_LIMITS: ReflectorLimits = {
   earlyCloseMs: 2000,
   failuresMax: 3,
   initialEventsSilenceMs: 5000,
+  initialEventsMs: 60_000,
   coalesceMs: 20,
   backoffMinMs: 800,
   backoffMaxMs: 30_000,

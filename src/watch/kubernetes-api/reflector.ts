@@ -1,36 +1,54 @@
-import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/log.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { pause } from '../../base/clock.ts';
 import type { ObjectStream, StoreEvent } from '../store-event.ts';
-import type { StreamState } from '../stream-state.ts';
-import type { KubernetesApi } from './client.ts';
-import type { ReflectorLimits } from './limits.ts';
-import type { KubernetesObject, Resource } from './resource.ts';
+import { REFLECTOR_LIMITS, type ReflectorLimits } from './limits.ts';
+import { ListWatch } from './list-watch.ts';
+import type { ReflectorOptions } from './reflector-options.ts';
+import { StoreFeed } from './store-feed.ts';
 
-export interface ReflectorOptions<T> {
-  readonly api: KubernetesApi;
-  readonly resource: Resource;
-  /** What the reader needs of an object, as small as can be; undefined: not of interest. */
-  readonly project: (raw: KubernetesObject) => T | undefined;
-  /** Deep equality otherwise. */
-  readonly equals?: (one: T, other: T) => boolean;
-  readonly stream: StreamState;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** A number from 0 up to 1. */
-  readonly random: () => number;
-  readonly limits?: Partial<ReflectorLimits>;
-}
-
-/** Lists one resource of one API server, then watches it, for as long as the loop over `events` runs. */
+/**
+ * Lists one resource of one API server, then watches it, for as long as the loop over `events` runs. A reader that is slow is told less
+ * often, never later than it takes the word before; nothing queues up. Each loop over `events` begins with a list of its own.
+ */
 export class Reflector<T> implements ObjectStream<T> {
   readonly #options: ReflectorOptions<T>;
+  readonly #limits: ReflectorLimits;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
+    this.#limits = { ...REFLECTOR_LIMITS, ...options.limits };
   }
 
   async *events(signal: AbortSignal): AsyncIterable<StoreEvent<T>> {
-    void signal;
-    void this.#options;
+    const { clock, equals = isDeepStrictEqual } = this.#options;
+    const feed = new StoreFeed<T>(equals);
+    const ended = new AbortController();
+    const end = () => {
+      ended.abort();
+      feed.wake.ring();
+    };
+    if (signal.aborted) return;
+    signal.addEventListener('abort', end, { once: true });
+    let fault: { readonly thrown: unknown } | undefined;
+    const running = new ListWatch(this.#options, this.#limits, feed).run(ended.signal).catch((thrown) => {
+      fault = { thrown };
+      feed.wake.ring();
+    });
+    try {
+      while (!signal.aborted && fault === undefined) {
+        const word = feed.take();
+        if (word === undefined) {
+          await feed.wake.wait();
+          continue;
+        }
+        yield word;
+        if (word.kind === 'change') await pause(clock, this.#limits.coalesceMs, ended.signal);
+      }
+      if (fault !== undefined) throw fault.thrown;
+    } finally {
+      signal.removeEventListener('abort', end);
+      end();
+      await running;
+    }
   }
 }

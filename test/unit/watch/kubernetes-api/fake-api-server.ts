@@ -203,16 +203,16 @@ export class FakeApiServer {
 
   /** Ends all open watches cleanly, as the server does after timeoutSeconds. */
   endWatches(): void {
-    for (const { response } of this.#watches) response.end();
+    for (const { response } of this.#takeWatches()) response.end();
   }
 
   resetWatches(): void {
-    for (const { response } of this.#watches) response.socket?.resetAndDestroy();
+    for (const { response } of this.#takeWatches()) response.socket?.resetAndDestroy();
   }
 
   /** Leaves all open watches open and never writes to them again. */
   freezeWatches(): void {
-    this.#watches.clear();
+    this.#takeWatches();
   }
 
   /** Writes to all open watches what the test wants to have there; a newline is the test's business. */
@@ -226,7 +226,7 @@ export class FakeApiServer {
 
   /** An ERROR event in all open watches; each ends after it. */
   sendErrors(code: number, reason: string): void {
-    for (const { response } of this.#watches) response.end(errorEvent(code, reason));
+    for (const { response } of this.#takeWatches()) response.end(errorEvent(code, reason));
   }
 
   /** Requests so far with a verb. */
@@ -323,6 +323,13 @@ export class FakeApiServer {
         ...previous,
         metadata: { ...previous.metadata, resourceVersion: this.store.version },
       });
+  }
+
+  /** Nothing is written to them any more. */
+  #takeWatches(): OpenWatch[] {
+    const watches = [...this.#watches];
+    this.#watches.clear();
+    return watches;
   }
 
   #bookmark({ response, bookmarks }: OpenWatch, annotations?: Record<string, string>): void {
