@@ -16,7 +16,8 @@ export interface HostRoutes {
 
 /**
  * Carries what the table decided to the packet path and to the host's routes, in the order in which no packet falls between: a new
- * prefix is in the FIB image before the kernel leads packets to it, an old one leaves the kernel's table first.
+ * prefix is in the FIB image before the kernel leads packets to it, an old one leaves the kernel's table first. Our own CIDRs change before
+ * the routes do: an address that becomes ours is never sent away by an old route, and one that passes to another cluster was free before.
  */
 export class Publisher {
   readonly #table: Table;
@@ -55,7 +56,7 @@ export class Publisher {
   /** Publishes what changed since the last time. Returns whether anything had. Throws ISTHMUS_ERR_CAPACITY; what was published before stays. */
   publish(): boolean {
     const changes = this.#table.takeChanges();
-    const isQuiet = changes.set.length === 0 && changes.removed.length === 0;
+    const isQuiet = changes.set.length === 0 && changes.removed.length === 0 && changes.local === undefined;
     // What did not fit last time is tried again even then: readers may have passed what was in its way.
     if (isQuiet && !this.#behind) {
       this.#fib.reclaim();
@@ -67,6 +68,8 @@ export class Publisher {
     const added = everything ? this.#table.forwarded() : changes.set;
     // Set before, cleared after: when the image is full and this throws, the next publication tries to carry everything.
     this.#behind = true;
+    const local = everything ? this.#table.local() : changes.local;
+    if (local !== undefined) this.#fib.setLocal(local);
     if (everything) this.#fib.replace(added);
     else this.#fib.apply(added, changes.removed);
     this.#behind = false;

@@ -1,5 +1,5 @@
-import { formatCidr } from '../base/address.ts';
-import { type Entry, firstOf, type Stake } from './entry.ts';
+import { type Cidr, cidrKey, formatCidr } from '../base/address.ts';
+import { type Entry, firstOf, type LocalStake, type Stake } from './entry.ts';
 import type { Journal } from './journal.ts';
 import { CONFLICT_EVENTS_MAX } from './limits.ts';
 import type { Conflict } from './route.ts';
@@ -7,6 +7,8 @@ import type { Conflict } from './route.ts';
 /** Which CIDRs two clusters claim, and log lines for the beginning and end of each such conflict. */
 export class ConflictLog {
   readonly #contested = new Set<Entry>();
+  /** Own CIDRs that wait for a route of another cluster to go. */
+  readonly #localWaits = new Map<LocalStake, Entry>();
   readonly #journal: Journal;
   #began: string[] = [];
   #ended: string[] = [];
@@ -17,7 +19,7 @@ export class ConflictLog {
 
   /** One for each cluster that has to wait. */
   get count(): number {
-    let count = 0;
+    let count = this.#localWaits.size;
     for (const entry of this.#contested) count += entry.losers.length;
     return count;
   }
@@ -42,6 +44,20 @@ export class ConflictLog {
     else this.#contested.delete(entry);
   }
 
+  /** `holder` is the CIDR with the route that keeps an own CIDR from being ours; undefined when nothing does. */
+  updateLocal(stake: LocalStake, holder: Entry | undefined): void {
+    const before = this.#localWaits.get(stake);
+    if (before === holder) return;
+    const cidr = formatCidr(stake.cidr);
+    if (holder === undefined) {
+      this.#localWaits.delete(stake);
+      this.#ended.push(`the conflict over our own ${cidr} ended`);
+      return;
+    }
+    this.#localWaits.set(stake, holder);
+    if (before === undefined) this.#began.push(lostLocal(stake.cidr, holder));
+  }
+
   *list(): Iterable<Conflict> {
     for (const entry of this.#contested) {
       const winner = firstOf(entry.stakes);
@@ -55,6 +71,18 @@ export class ConflictLog {
           detail: `${formatCidr(entry.cidr)} belongs to ${winner.cluster}, which was there first; ${loser.cluster} claims it too`,
         };
       }
+    }
+  }
+
+  *listLocal(): Iterable<Conflict> {
+    for (const [{ cidr, claims }, holder] of this.#localWaits) {
+      yield {
+        cidr,
+        cluster: firstOf(holder.stakes)?.cluster ?? '',
+        claimedBy: claims[0]?.claim.cluster ?? '',
+        origins: claims.map(({ owner, claim }) => `${owner.name}/${claim.id}`),
+        detail: lostLocal(cidr, holder),
+      };
     }
   }
 
@@ -76,4 +104,12 @@ export class ConflictLog {
     if (more > 0)
       this.#journal.add(level, event, { more }, `and ${more} more conflicts; isthmus status lists them`);
   }
+}
+
+/** Why a CIDR cannot be our own: there is a route in it. */
+export function lostLocal(cidr: Cidr, holder: Entry): string {
+  const cluster = firstOf(holder.stakes)?.cluster ?? 'another cluster';
+  return cidrKey(cidr) === cidrKey(holder.cidr)
+    ? `${formatCidr(cidr)} belongs to ${cluster}, which was there first`
+    : `${formatCidr(cidr)} holds ${formatCidr(holder.cidr)} of ${cluster}, which was there first`;
 }

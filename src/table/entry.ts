@@ -27,7 +27,7 @@ export class StoredClaim {
   /** Gateways sorted by address, each once. Replaced only by its equal. */
   claim: Claim;
   /** Where it competes; undefined while it is refused out of hand or its source has expired. */
-  stake: Stake | undefined = undefined;
+  stake: Stake | LocalStake | undefined = undefined;
   refusal: Refused | undefined = undefined;
   /** Number of the `replace` that last repeated it. */
   generation: number;
@@ -43,32 +43,56 @@ export class StoredClaim {
 const NO_CLAIMS: StoredClaim[] = [];
 const NO_STAKES: Stake[] = [];
 
-/** All the claims of one cluster on one CIDR: together they compete with other clusters, and keep their place while one of them is left. */
-export class Stake {
-  readonly entry: Entry;
-  readonly cluster: string;
+/** Claims that say the same: together they compete with others, and keep their place while one of them is left. */
+class Contender {
   /** When it came, as a sequence number: who was there first. */
   readonly seq: number;
-  /** When it last became able to make a route. LOST while nothing of it can: who is refused loses the place in the queue. */
+  /** When it last became able to stand. LOST while nothing of it can: who is refused loses the place in the queue. */
   rank: number;
-  /** Wall clock of its first route; NaN before. */
+  /** Wall clock of when it first stood; NaN before. */
   sinceMs = Number.NaN;
   /** May hold claims that have left; `prune` drops them. */
   claims: StoredClaim[] = NO_CLAIMS;
 
-  constructor(entry: Entry, cluster: string, seq: number) {
-    this.entry = entry;
-    this.cluster = cluster;
+  constructor(seq: number) {
     this.seq = seq;
     this.rank = seq;
   }
 
+  add(stored: StoredClaim): void {
+    if (this.claims.length === 0) this.claims = [stored];
+    else this.claims.push(stored);
+  }
+
   /** Drops the claims that left. False when none is left. */
   prune(): boolean {
-    if (this.claims.some((stored) => stored.stake !== this)) {
-      this.claims = this.claims.filter((stored) => stored.stake === this);
+    if (this.claims.some((stored) => (stored.stake as Contender | undefined) !== this)) {
+      this.claims = this.claims.filter((stored) => (stored.stake as Contender | undefined) === this);
     }
     return this.claims.length > 0;
+  }
+}
+
+/** All the claims of one cluster on one CIDR. */
+export class Stake extends Contender {
+  readonly entry: Entry;
+  readonly cluster: string;
+
+  constructor(entry: Entry, cluster: string, seq: number) {
+    super(seq);
+    this.entry = entry;
+    this.cluster = cluster;
+  }
+}
+
+/** All the claims that one CIDR is our own. */
+export class LocalStake extends Contender {
+  readonly cidr: Cidr;
+  inForce = false;
+
+  constructor(cidr: Cidr, seq: number) {
+    super(seq);
+    this.cidr = cidr;
   }
 }
 
@@ -109,6 +133,18 @@ export class Entry {
     for (const stake of this.stakes) if (stake.cluster === cluster) return stake;
     return undefined;
   }
+}
+
+/** Where it stands among those that wait to be decided on: who never lost the place comes first. */
+export function placeInQueue(one: Entry | LocalStake): { rank: number; seq: number } {
+  if (one instanceof LocalStake) return { rank: ownPlace(one.rank), seq: one.seq };
+  let rank = Number.MAX_VALUE;
+  for (const stake of one.stakes) rank = Math.min(rank, ownPlace(stake.rank));
+  return { rank, seq: one.since };
+}
+
+function ownPlace(rank: number): number {
+  return rank === LOST ? Number.MAX_VALUE : rank;
 }
 
 /** Sorted by address, each address once with its largest weight. Returns the same array where it is in order already. */

@@ -169,6 +169,7 @@ export class Intake {
     if (known !== undefined) {
       const same =
         known.claim.cluster === claim.cluster &&
+        known.claim.local === claim.local &&
         cidrKey(known.claim.cidr) === cidrKey(claim.cidr) &&
         sameGateways(known.claim.gateways, gateways);
       if (same) {

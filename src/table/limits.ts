@@ -1,4 +1,4 @@
-import { CLUSTERS_MAX, GATEWAYS_MAX } from '../base/limits.ts';
+import { CLUSTERS_MAX, GATEWAYS_MAX, LOCAL_CIDRS_MAX } from '../base/limits.ts';
 
 /** Every bound of the table. Beyond it a claim is refused with reason `limit`, it never stops the process. */
 export interface TableLimits {
@@ -6,6 +6,8 @@ export interface TableLimits {
   readonly routes: number;
   readonly clusters: number;
   readonly gatewaysPerRoute: number;
+  /** Own CIDRs, configured and learned, before they are joined. */
+  readonly localCidrs: number;
 }
 
 /** The FIB image is built for a million prefixes; a source that claims more is broken, or not meant for one gateway. */
@@ -33,4 +35,5 @@ export const DEFAULT_LIMITS: TableLimits = {
   routes: ROUTES_MAX,
   clusters: ROUTED_CLUSTERS_MAX,
   gatewaysPerRoute: GATEWAYS_PER_ROUTE_MAX,
+  localCidrs: LOCAL_CIDRS_MAX,
 };

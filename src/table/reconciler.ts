@@ -1,14 +1,27 @@
 import { type Address, type Cidr, cidrKey, cidrOfKey } from '../base/address.ts';
 import type { Gateway } from './claim.ts';
 import { ConflictLog } from './conflict-log.ts';
-import { Entry, firstOf, type InForce, LOST, Stake, type StoredClaim, sameGateways } from './entry.ts';
+import { Departures } from './departures.ts';
+import {
+  Entry,
+  firstOf,
+  type InForce,
+  LOST,
+  LocalStake,
+  placeInQueue,
+  Stake,
+  type StoredClaim,
+  sameGateways,
+} from './entry.ts';
 import type { Journal } from './journal.ts';
 import { KnownGateways } from './known-gateways.ts';
 import type { TableLimits } from './limits.ts';
+import { LocalClaims } from './local-claims.ts';
 import { PrefixMap } from './prefix-map.ts';
-import type { Judge } from './refusal.ts';
+import type { Judge, TableSettings } from './refusal.ts';
 import { Refusals } from './refusals.ts';
 import { lostTo, refuseSwallowed, routeOf, type Verdicts, winnerOf } from './resolve.ts';
+import { RouteOrder } from './route-order.ts';
 
 /** A place in the queue, as a snapshot keeps it. */
 export interface Place {
@@ -33,29 +46,54 @@ export class Reconciler {
   readonly gateways = new KnownGateways();
   readonly refusals: Refusals;
   readonly conflicts: ConflictLog;
+  readonly locals: LocalClaims;
+  readonly departures: Departures;
   /** Counts commits that may have changed a route; readers cache by it. */
   version = 0;
   /** Next sequence number: the order in which things came. */
   sequence = 0;
   readonly #limits: TableLimits;
+  readonly #order = new RouteOrder(this.entries);
   readonly #touched = new Set<Entry>();
   /** Routes as of the last takeChanges, for the CIDRs that changed since; undefined: there was none. */
   readonly #before = new Map<number, Published | undefined>();
   /** CIDRs that have to wait for room. */
   readonly #waiting = new Set<Entry>();
+  /** CIDRs that have to wait because all of their addresses are ours. */
+  readonly #covered = new Set<Entry>();
   readonly #routesByCluster = new Map<string, number>();
   #routes = 0;
   /** A route went since the waiting ones were last looked at. */
   #roomCameFree = false;
+  /** A route went since the refused own CIDRs were last looked at. */
+  #routeWent = false;
+  /** Some address is ours no more since the covered ones were last looked at. */
+  #coverShrank = false;
 
   constructor(limits: TableLimits, journal: Journal) {
     this.#limits = limits;
     this.refusals = new Refusals(journal);
     this.conflicts = new ConflictLog(journal);
+    this.locals = new LocalClaims(limits.localCidrs, this.refusals, this.conflicts);
+    this.departures = new Departures(limits.gatewaysPerRoute);
   }
 
   get routeCount(): number {
     return this.#routes;
+  }
+
+  /** What the settings say besides the judge's rules. Claims are judged again by the caller. */
+  configure(settings: TableSettings): void {
+    const { filled, shrank } = this.locals.configure(settings.local);
+    this.#touchCovered(filled);
+    if (shrank) this.#coverShrank = true;
+    for (const entry of this.departures.configure(settings.gatewayGraceMs ?? 0, settings.ownAddresses))
+      this.#touched.add(entry);
+  }
+
+  /** Has routes made anew that keep a gateway whose time is over. */
+  expireDepartures(nowMs: number): void {
+    for (const entry of this.departures.expire(nowMs)) this.#touched.add(entry);
   }
 
   /** Lets a claim compete. `judge` may refuse it out of hand. A claim that was detached may come again only after a commit. */
@@ -63,8 +101,12 @@ export class Reconciler {
     const refused = judge.refuse(stored.claim);
     this.refusals.set(stored, refused);
     if (refused !== undefined) return;
-    const { cidr, cluster, gateways } = stored.claim;
+    const { cidr, cluster, gateways, local } = stored.claim;
     const seq = place?.seq ?? this.sequence++;
+    if (local !== undefined) {
+      this.locals.attach(stored, seq, place);
+      return;
+    }
     let entry = this.entries.get(cidr);
     if (entry === undefined) {
       entry = new Entry(cidr);
@@ -81,8 +123,7 @@ export class Reconciler {
       if (entry.stakes.length === 0) entry.stakes = [stake];
       else entry.stakes.push(stake);
     }
-    if (stake.claims.length === 0) stake.claims = [stored];
-    else stake.claims.push(stored);
+    stake.add(stored);
     stored.stake = stake;
     for (const { address } of gateways) this.gateways.name(address, place?.gatewaysSince.get(address) ?? seq);
     this.#touched.add(entry);
@@ -93,6 +134,10 @@ export class Reconciler {
     const { stake } = stored;
     if (stake === undefined) return;
     stored.stake = undefined;
+    if (stake instanceof LocalStake) {
+      this.locals.touch(stake);
+      return;
+    }
     for (const { address } of stored.claim.gateways) this.gateways.forget(address);
     this.#touched.add(stake.entry);
   }
@@ -103,13 +148,13 @@ export class Reconciler {
   }
 
   /** Makes everything attached and detached since the last commit effective, at once. */
-  commit(wallMs: number): void {
-    if (this.#touched.size > 0) {
+  commit(nowMs: number, wallMs: number): void {
+    if (this.#touched.size > 0 || this.locals.isTouched || this.#coverShrank) {
       const shifted = this.#settleEntries();
       this.#settleGateways(shifted);
-      for (const entry of this.#touched) this.#resolve(entry, wallMs);
-      this.#touched.clear();
-      this.#admitWaiting(wallMs);
+      this.#settleLocals();
+      this.#resolveTouched(nowMs, wallMs);
+      this.#admitWaiting(nowMs, wallMs);
       this.version++;
     }
     this.refusals.report();
@@ -188,9 +233,71 @@ export class Reconciler {
     }
   }
 
-  #resolve(entry: Entry, wallMs: number): void {
+  #settleLocals(): void {
+    if (this.locals.settle()) this.#coverShrank = true;
+    if (!this.#coverShrank) return;
+    this.#coverShrank = false;
+    for (const entry of this.#covered)
+      if (this.locals.cover.around(entry.cidr) === undefined) this.#touched.add(entry);
+  }
+
+  /**
+   * Decides on everything that is touched. What is in force comes first, because it stays or goes for reasons of its own; then what is new,
+   * where an own CIDR and a route in it compete, in the order in which they came. An own CIDR that comes may fill a wider CIDR together with
+   * others, and a route that goes may let an own CIDR in: then once more. It ends because what is ours only grows meanwhile.
+   */
+  #resolveTouched(nowMs: number, wallMs: number): void {
+    do {
+      for (const entry of this.#touched) {
+        if (entry.inForce === undefined) continue;
+        this.#touched.delete(entry);
+        this.#resolve(entry, nowMs, wallMs);
+      }
+      const candidates = this.locals.candidates(this.#routeWent);
+      this.#routeWent = false;
+      const contested = candidates.length > 0 ? this.#inside(candidates) : [];
+      for (const entry of contested) this.#touched.delete(entry);
+      for (const entry of this.#touched) this.#resolve(entry, nowMs, wallMs);
+      this.#touched.clear();
+      for (const next of [...candidates, ...contested].sort(byAge)) {
+        if (next instanceof Entry) this.#resolve(next, nowMs, wallMs);
+        else this.#touchCovered(this.locals.admit(next, this.#order, () => this.sequence++, wallMs));
+      }
+    } while (this.#touched.size > 0 || (this.#routeWent && this.locals.anyRefused));
+  }
+
+  /** The touched entries that lie in any of `candidates`. */
+  #inside(candidates: readonly LocalStake[]): Entry[] {
+    const around = new PrefixMap<LocalStake>();
+    for (const stake of candidates) around.set(stake.cidr, stake);
+    const inside: Entry[] = [];
+    for (const entry of this.#touched)
+      if (around.longest(entry.cidr.address, entry.cidr.prefixLength) !== undefined) inside.push(entry);
+    return inside;
+  }
+
+  #touchCovered(filled: readonly Cidr[]): void {
+    for (const cidr of filled) {
+      const entry = this.entries.get(cidr);
+      if (entry !== undefined) this.#touched.add(entry);
+    }
+  }
+
+  /** Refuses everything that is claimed about a CIDR all of whose addresses are ours. */
+  #refuseCovered(entry: Entry, verdicts: Verdicts): void {
+    const refusal = entry.stakes.length === 0 ? undefined : this.locals.refuseInside(entry.cidr);
+    if (refusal === undefined) {
+      if (this.#covered.size > 0) this.#covered.delete(entry);
+      return;
+    }
+    this.#covered.add(entry);
+    for (const stake of entry.stakes) for (const stored of stake.claims) verdicts.set(stored, refusal);
+  }
+
+  #resolve(entry: Entry, nowMs: number, wallMs: number): void {
     const verdicts: Verdicts = new Map();
-    refuseSwallowed(entry, this.gateways, verdicts);
+    this.#refuseCovered(entry, verdicts);
+    if (verdicts.size === 0) refuseSwallowed(entry, this.gateways, verdicts);
     const winner = winnerOf(entry, verdicts, () => this.sequence++);
     const losers =
       winner === undefined ? [] : entry.stakes.filter((stake) => stake !== winner && stake.rank !== LOST);
@@ -210,7 +317,7 @@ export class Reconciler {
     for (const stake of entry.stakes) {
       for (const stored of stake.claims) this.refusals.set(stored, verdicts.get(stored));
     }
-    this.#putInForce(entry, next, wallMs);
+    this.#putInForce(entry, this.departures.extend(entry, next, nowMs), wallMs);
     this.conflicts.update(entry, winner, losers);
   }
 
@@ -225,8 +332,10 @@ export class Reconciler {
     if (before !== undefined) {
       this.#count(before.stake.cluster, -1);
       this.#roomCameFree = true;
+      if (next === undefined) this.#routeWent = true;
     }
     if (next !== undefined) {
+      if (before === undefined) this.#order.appeared(entry.cidr);
       this.#count(next.stake.cluster, 1);
       if (Number.isNaN(next.stake.sinceMs)) next.stake.sinceMs = wallMs;
     }
@@ -254,14 +363,19 @@ export class Reconciler {
   }
 
   /** Room may have come free after an entry of the same commit had to wait, whatever the order of the two. */
-  #admitWaiting(wallMs: number): void {
+  #admitWaiting(nowMs: number, wallMs: number): void {
     if (!this.#roomCameFree) return;
     this.#roomCameFree = false;
     for (const entry of [...this.#waiting]) {
       const first = firstOf(entry.stakes);
       if (first !== undefined && this.#refuseForRoom(entry, first.cluster) === undefined) {
-        this.#resolve(entry, wallMs);
+        this.#resolve(entry, nowMs, wallMs);
       }
     }
   }
+}
+
+function byAge(a: Entry | LocalStake, b: Entry | LocalStake): number {
+  const [left, right] = [placeInQueue(a), placeInQueue(b)];
+  return left.rank === right.rank ? left.seq - right.seq : left.rank - right.rank;
 }

@@ -22,6 +22,8 @@ export interface TableSettings {
   readonly ownAddresses: readonly Address[];
   /** The outer source of our packets; null while it is not known. */
   readonly underlay: Address | null;
+  /** How long a gateway that leaves a route which stays is still accepted from; 0, the default, is not at all. */
+  readonly gatewayGraceMs?: number;
 }
 
 /** No remote cluster has fewer than 2^24 addresses less one to spare: what is shorter is a default route in pieces (0.0.0.0/1, 128.0.0.0/1). */
@@ -56,6 +58,7 @@ export class Judge {
   }
 
   refuse(claim: Claim): Refused | undefined {
+    if (claim.local !== undefined) return refuseAnyones(claim.cidr);
     return this.#refuseCidr(claim.cidr, claim.cluster) ?? this.#refuseGateways(claim);
   }
 
@@ -63,19 +66,8 @@ export class Judge {
     if (cluster === this.settings.cluster) {
       return { reason: 'own-cluster', detail: `${cluster} is our own cluster` };
     }
-    if (cidr.prefixLength === 0) {
-      return { reason: 'default-route', detail: 'a default route would swallow all traffic of this host' };
-    }
-    const martian = MARTIANS.find((entry) => cidrContains(entry.cidr, cidr));
-    if (martian !== undefined) return isMartian(cidr, martian);
-    if (cidr.prefixLength < PREFIX_LENGTH_MIN) {
-      return {
-        reason: 'too-short',
-        detail: `${formatCidr(cidr)} is shorter than /${PREFIX_LENGTH_MIN}; claim the networks in it one by one`,
-      };
-    }
-    const held = MARTIANS.find((entry) => cidrOverlaps(entry.cidr, cidr));
-    if (held !== undefined) return isMartian(cidr, held);
+    const refused = refuseAnyones(cidr);
+    if (refused !== undefined) return refused;
     const local = this.#local.longest(cidr.address, cidr.prefixLength);
     if (local === undefined) return undefined;
     return {
@@ -121,6 +113,23 @@ export class Judge {
       detail: `${formatCidr(cidr)} holds our own underlay address ${formatAddress(underlay)}`,
     };
   }
+}
+
+/** CIDRs that nobody can have, neither another cluster nor we. */
+function refuseAnyones(cidr: Cidr): Refused | undefined {
+  if (cidr.prefixLength === 0) {
+    return { reason: 'default-route', detail: 'a default route would swallow all traffic of this host' };
+  }
+  const martian = MARTIANS.find((entry) => cidrContains(entry.cidr, cidr));
+  if (martian !== undefined) return isMartian(cidr, martian);
+  if (cidr.prefixLength < PREFIX_LENGTH_MIN) {
+    return {
+      reason: 'too-short',
+      detail: `${formatCidr(cidr)} is shorter than /${PREFIX_LENGTH_MIN}; claim the networks in it one by one`,
+    };
+  }
+  const held = MARTIANS.find((entry) => cidrOverlaps(entry.cidr, cidr));
+  return held === undefined ? undefined : isMartian(cidr, held);
 }
 
 function isMartian(cidr: Cidr, martian: { cidr: Cidr; what: string }): Refused {

@@ -1,5 +1,5 @@
 import type { Address, Cidr } from '../base/address.ts';
-import type { Gateway } from './claim.ts';
+import type { Gateway, LocalUse } from './claim.ts';
 
 /** What the table made of the claims on one CIDR. */
 export interface Route {
@@ -17,6 +17,17 @@ export interface Route {
 
 /** What the packet path has to know of a route. */
 export type ForwardedRoute = Pick<Route, 'cidr' | 'cluster' | 'gateways'>;
+
+/** One of our own CIDRs, as it was configured or learned. */
+export interface LocalCidr {
+  readonly cidr: Cidr;
+  /** What it was learned for, also where it is configured too: what is DNATed weighs more than pods, and pods more than routes. */
+  readonly use: LocalUse | 'configured';
+  /** `config` where it is configured, and `source/id` of each claim. */
+  readonly origins: readonly string[];
+  /** It is not configured, and all the sources behind it are stale. */
+  readonly stale: boolean;
+}
 
 export interface RouteChanges {
   /** New, or with other gateways or another cluster than before. A route of which only origins or staleness changed is not here. */

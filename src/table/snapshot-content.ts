@@ -1,3 +1,6 @@
+import { GATEWAY_WEIGHT_MAX } from '../base/limits.ts';
+import type { LocalUse } from './claim.ts';
+
 /** What a snapshot holds. Rows, not objects, and gateway lists by index: 100,000 claims take 7 MB instead of 25. */
 export interface SnapshotContent {
   readonly sequence: number;
@@ -9,13 +12,15 @@ export interface SnapshotContent {
 
 export interface SnapshotSource {
   readonly name: string;
+  /** Name of the source that found it. */
+  readonly parent?: string;
   readonly lastUpdateMs: number | null;
   /** Null while it was heard of. */
   readonly silentSinceMs: number | null;
   readonly claims: readonly SnapshotClaim[];
 }
 
-/** `gateways` is an index into gatewayLists; -1 stands for no place (seq), a lost one (rank), no route yet (sinceMs). */
+/** `gateways` is an index into gatewayLists; -1 stands for no place (seq), a lost one (rank), no route yet (sinceMs). `local` where it is ours. */
 export type SnapshotClaim = readonly [
   id: string,
   address: number,
@@ -25,7 +30,10 @@ export type SnapshotClaim = readonly [
   seq: number,
   rank: number,
   sinceMs: number,
+  local?: LocalUse,
 ];
+
+const LOCAL_USES: readonly unknown[] = ['pods', 'services', 'routes'] satisfies LocalUse[];
 
 /**
  * Checked though the checksum held: an older build with a bug, or a person with a checksum tool, can write anything, and what comes from
@@ -42,6 +50,7 @@ export function isContent(value: unknown): value is SnapshotContent {
 
 function isSource(value: unknown, lists: number): boolean {
   if (!isRecord(value) || typeof value.name !== 'string') return false;
+  if (value.parent !== undefined && typeof value.parent !== 'string') return false;
   const { lastUpdateMs, silentSinceMs, claims } = value;
   if (lastUpdateMs !== null && !Number.isFinite(lastUpdateMs)) return false;
   if (silentSinceMs !== null && !Number.isFinite(silentSinceMs)) return false;
@@ -49,8 +58,9 @@ function isSource(value: unknown, lists: number): boolean {
 }
 
 function isClaim(value: unknown, lists: number): boolean {
-  if (!Array.isArray(value) || value.length !== 8) return false;
-  const [id, address, prefixLength, cluster, gateways, ...place] = value as unknown[];
+  if (!Array.isArray(value) || value.length < 8 || value.length > 9) return false;
+  if (value.length === 9 && !LOCAL_USES.includes(value[8])) return false;
+  const [id, address, prefixLength, cluster, gateways, ...place] = value.slice(0, 8) as unknown[];
   if (typeof id !== 'string' || typeof cluster !== 'string') return false;
   if (!isAddress(address) || !isCount(prefixLength) || prefixLength > 32) return false;
   // In arithmetic, not with a mask: 2 ** 32 has to be divisible too, for a length of 0.
@@ -80,5 +90,5 @@ function isAddress(value: unknown): value is number {
 }
 
 function isWeight(value: unknown): boolean {
-  return isCount(value) && value >= 1;
+  return isCount(value) && value <= GATEWAY_WEIGHT_MAX;
 }

@@ -1,7 +1,7 @@
 import type { Address } from '../base/address.ts';
 import { GatewayError, messageOf } from '../base/errors.ts';
 import type { Claim, Gateway } from './claim.ts';
-import { LOST, normalGateways, type Stake, StoredClaim } from './entry.ts';
+import { LOST, type LocalStake, normalGateways, type Stake, StoredClaim } from './entry.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Judge } from './refusal.ts';
 import {
@@ -10,7 +10,7 @@ import {
   type SnapshotContent,
   type SnapshotSource,
 } from './snapshot-content.ts';
-import type { Source } from './source.ts';
+import { Source } from './source.ts';
 
 const FORMAT = 'isthmus-table';
 const VERSION = 1;
@@ -34,8 +34,9 @@ export function encodeSnapshot(sources: Iterable<Source>, reconciler: Reconciler
     const name = JSON.stringify(source.name);
     const lastUpdateMs = source.lastUpdateMs ?? null;
     const silentSinceMs = source.away ? source.silentSinceMs : null;
+    const parent = source.parent === undefined ? '' : `"parent":${JSON.stringify(source.parent)},`;
     sourceTexts.push(
-      `{"name":${name},"lastUpdateMs":${lastUpdateMs},"silentSinceMs":${silentSinceMs},"claims":[${rows.join(',')}]}`,
+      `{"name":${name},${parent}"lastUpdateMs":${lastUpdateMs},"silentSinceMs":${silentSinceMs},"claims":[${rows.join(',')}]}`,
     );
   }
   const gateways = Array.from(reconciler.gateways.entries(), ({ address, since }) => [address, since]);
@@ -50,15 +51,18 @@ export function sealSnapshot(content: string): string {
 }
 
 function rowOf(
-  { id, cidr, cluster, gateways }: Claim,
-  stake: Stake | undefined,
+  { id, cidr, cluster, gateways, local }: Claim,
+  stake: Stake | LocalStake | undefined,
   lists: GatewayLists,
 ): SnapshotClaim {
-  const list = lists.indexOf(gateways);
-  if (stake === undefined) return [id, cidr.address, cidr.prefixLength, cluster, list, -1, -1, -1];
+  const { seq, rank, sinceMs } = stake ?? { seq: -1, rank: -1, sinceMs: -1 };
   // JSON has no NaN: -1 stands for a route that never was.
-  const sinceMs = Number.isFinite(stake.sinceMs) ? stake.sinceMs : -1;
-  return [id, cidr.address, cidr.prefixLength, cluster, list, stake.seq, stake.rank, sinceMs];
+  const since = Number.isFinite(sinceMs) ? sinceMs : -1;
+  const { address, prefixLength } = cidr;
+  const list = lists.indexOf(gateways);
+  return local === undefined
+    ? [id, address, prefixLength, cluster, list, seq, rank, since]
+    : [id, address, prefixLength, cluster, list, seq, rank, since, local];
 }
 
 /** The lists of gateways that claims name, each once. */
@@ -140,7 +144,7 @@ function checksumOf(text: string): string {
 /** Puts the claims back, in the order in which they first came. The caller commits. */
 export function restoreContent(
   content: SnapshotContent,
-  sources: ReadonlyMap<string, Source>,
+  sources: Map<string, Source>,
   reconciler: Reconciler,
   judge: Judge,
   nowMs: number,
@@ -154,7 +158,7 @@ export function restoreContent(
   const all: { stored: StoredClaim; row: SnapshotClaim }[] = [];
   reconciler.sequence = content.sequence;
   for (const saved of content.sources) {
-    const source = sources.get(saved.name);
+    const source = sources.get(saved.name) ?? childOf(saved, sources);
     if (source === undefined) {
       unknown.push(saved.name);
       continue;
@@ -162,9 +166,12 @@ export function restoreContent(
     if (saved.lastUpdateMs === null && saved.claims.length === 0) continue;
     restoreState(source, saved, nowMs, wallMs);
     for (const row of saved.claims) {
-      const [id, address, prefixLength, cluster, list] = row;
+      const [id, address, prefixLength, cluster, list, , , , local] = row;
       const gateways = lists[list] ?? [];
-      const stored = new StoredClaim(source, { id, cidr: { address, prefixLength }, cluster, gateways }, 0);
+      const cidr = { address, prefixLength };
+      const claim: Claim =
+        local === undefined ? { id, cidr, cluster, gateways } : { id, cidr, cluster, gateways, local };
+      const stored = new StoredClaim(source, claim, 0);
       source.claims.set(id, stored);
       all.push({ stored, row });
     }
@@ -182,6 +189,15 @@ export function restoreContent(
     reconciler.attach(stored, judge, seq < 0 ? undefined : place);
   }
   return { claims: all.length, unknown };
+}
+
+/** A source that another one found comes back with it, and stays until that one says what it finds now. */
+function childOf(saved: SnapshotSource, sources: Map<string, Source>): Source | undefined {
+  const parent = saved.parent === undefined ? undefined : sources.get(saved.parent);
+  if (parent === undefined) return undefined;
+  const child = new Source(saved.name, parent.options, parent.name);
+  sources.set(child.name, child);
+  return child;
 }
 
 function restoreState(source: Source, saved: SnapshotSource, nowMs: number, wallMs: number): void {

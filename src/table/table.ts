@@ -1,7 +1,7 @@
-import type { Address, Cidr } from '../base/address.ts';
+import { type Address, type Cidr, cidrKey } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import type { ClaimUpdate } from './claim.ts';
-import type { Entry } from './entry.ts';
+import { type Entry, Stake } from './entry.ts';
 import { Intake } from './intake.ts';
 import { Journal, type TableEvent } from './journal.ts';
 import { DEFAULT_LIMITS, type TableLimits } from './limits.ts';
@@ -11,6 +11,7 @@ import type {
   ClusterSummary,
   Conflict,
   ForwardedRoute,
+  LocalCidr,
   Refusal,
   Route,
   RouteChanges,
@@ -35,6 +36,7 @@ export class Table {
   readonly #intake: Intake;
   readonly #sources = new Map<string, Source>();
   #judge: Judge;
+  #localTaken: readonly Cidr[] = [];
   #shadows: { version: number; list: readonly Shadow[] } = { version: -1, list: [] };
 
   constructor(settings: TableSettings = NOWHERE, limits: Partial<TableLimits> = {}) {
@@ -42,6 +44,7 @@ export class Table {
     this.#reconciler = new Reconciler(this.#limits, this.#journal);
     this.#intake = new Intake(this.#limits, this.#journal, this.#reconciler);
     this.#judge = new Judge(settings, this.#limits.gatewaysPerRoute);
+    this.#reconciler.configure(settings);
   }
 
   /** With `parent`, a source that another one found: it leaves with that, and a snapshot brings both back. */
@@ -58,33 +61,34 @@ export class Table {
   }
 
   /** A reload changed how a source is treated. Deadlines that are already running stay. */
-  setSourceOptions(name: string, options: SourceOptions, _nowMs: number, wallMs: number): void {
+  setSourceOptions(name: string, options: SourceOptions, nowMs: number, wallMs: number): void {
     const source = this.#source(name);
     const priorityChanged = source.options.priority !== options.priority;
     source.options = options;
     if (!priorityChanged) return;
     for (const { stake } of source.claims.values())
-      if (stake !== undefined) this.#reconciler.touch(stake.entry);
-    this.#reconciler.commit(wallMs);
+      if (stake instanceof Stake) this.#reconciler.touch(stake.entry);
+    this.#reconciler.commit(nowMs, wallMs);
   }
 
   /** Nobody wants the source any more: its claims go at once, and those of the sources that it found. */
-  removeSource(name: string, _nowMs: number, wallMs: number): void {
+  removeSource(name: string, nowMs: number, wallMs: number): void {
     for (const gone of [name, ...this.children(name)]) {
       for (const stored of this.#source(gone).claims.values()) this.#reconciler.detach(stored);
       this.#sources.delete(gone);
     }
-    this.#reconciler.commit(wallMs);
+    this.#reconciler.commit(nowMs, wallMs);
   }
 
   apply(name: string, update: ClaimUpdate, nowMs: number, wallMs: number): void {
     this.#intake.take(this.#source(name), update, this.#judge, nowMs, wallMs);
-    this.#reconciler.commit(wallMs);
+    this.#reconciler.commit(nowMs, wallMs);
   }
 
   /** Judges every claim again by new settings. A claim that was refused and no longer is comes as if it were new. */
-  reconfigure(settings: TableSettings, _nowMs: number, wallMs: number): void {
+  reconfigure(settings: TableSettings, nowMs: number, wallMs: number): void {
     this.#judge = new Judge(settings, this.#limits.gatewaysPerRoute);
+    this.#reconciler.configure(settings);
     for (const source of this.#sources.values()) {
       if (source.expired) continue;
       for (const stored of source.claims.values()) {
@@ -95,7 +99,7 @@ export class Table {
         this.#reconciler.refusals.set(stored, refused);
       }
     }
-    this.#reconciler.commit(wallMs);
+    this.#reconciler.commit(nowMs, wallMs);
   }
 
   /** Does what has become due: see nextDeadlineMs. */
@@ -104,12 +108,13 @@ export class Table {
       if (nowMs >= source.holdEndsAtMs) this.#intake.applyHold(source);
       if (nowMs >= source.expiresAtMs && !source.expired) this.#intake.expire(source);
     }
-    this.#reconciler.commit(wallMs);
+    this.#reconciler.expireDepartures(nowMs);
+    this.#reconciler.commit(nowMs, wallMs);
   }
 
   /** Monotonic time at which `tick` has something to do. */
   nextDeadlineMs(): number | undefined {
-    let next = Number.POSITIVE_INFINITY;
+    let next = this.#reconciler.departures.nextMs;
     for (const source of this.#sources.values()) {
       next = Math.min(
         next,
@@ -123,7 +128,24 @@ export class Table {
   /** What changed since the last call, net: a route that changed and changed back is not in it. */
   takeChanges(): RouteChanges {
     const { set, removed } = this.#reconciler.takeChanges();
-    return { set: set.map(forwardedFrom), removed, local: undefined };
+    const local = this.local();
+    const isLocalSame = sameCidrs(local, this.#localTaken);
+    this.#localTaken = local;
+    return { set: set.map(forwardedFrom), removed, local: isLocalSame ? undefined : local };
+  }
+
+  /** All that is our own, configured and learned, by address: none inside another, and no two that are the halves of one. */
+  local(): readonly Cidr[] {
+    return this.#reconciler.locals.cover.joined();
+  }
+
+  /** The CIDRs that are our own, each as it was configured or learned. */
+  localCidrs(): LocalCidr[] {
+    return this.#reconciler.locals.list();
+  }
+
+  isLocal(address: Address): boolean {
+    return this.#reconciler.locals.cover.around({ address, prefixLength: 32 }) !== undefined;
   }
 
   *routes(): Iterable<Route> {
@@ -174,12 +196,16 @@ export class Table {
   }
 
   conflicts(): Conflict[] {
-    return [...this.#reconciler.conflicts.list()];
+    const { conflicts } = this.#reconciler;
+    return [...conflicts.list(), ...conflicts.listLocal()];
   }
 
   shadows(): readonly Shadow[] {
-    const { version, entries } = this.#reconciler;
-    if (this.#shadows.version !== version) this.#shadows = { version, list: shadowsAmong(entries) };
+    const { version, entries, locals } = this.#reconciler;
+    if (this.#shadows.version !== version) {
+      const list = shadowsAmong(entries, locals.inForce(), this.#judge.settings.cluster);
+      this.#shadows = { version, list };
+    }
     return this.#shadows.list;
   }
 
@@ -233,7 +259,7 @@ export class Table {
       { claims, unknown },
       `${claims} claims restored from the snapshot${left}`,
     );
-    this.#reconciler.commit(wallMs);
+    this.#reconciler.commit(nowMs, wallMs);
   }
 
   #source(name: string): Source {
@@ -260,4 +286,9 @@ function routeFrom({ cidr, inForce }: Entry): Route | undefined {
     stale: contributors.every(({ owner }) => owner.quiet),
     sinceMs: stake.sinceMs,
   };
+}
+
+function sameCidrs(a: readonly Cidr[], b: readonly Cidr[]): boolean {
+  if (a === b) return true;
+  return a.length === b.length && a.every((cidr, i) => cidrKey(cidr) === cidrKey(b[i] as Cidr));
 }

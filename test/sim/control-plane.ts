@@ -149,7 +149,8 @@ export class ControlPlane {
 
   #settings(): void {
     const prng = this.#prng;
-    const { settings, local } = this.#gateway.model;
+    const { configuredLocal: local } = this.#gateway;
+    const { settings } = this.#gateway.model;
     const next: ModelSettings = {
       ...settings,
       tunnelAddress: prng.chance(0.5) ? null : (local[0] as ModelCidr).address + 1,
@@ -174,12 +175,29 @@ export class ControlPlane {
 
   #claim(id: string): Claim {
     const prng = this.#prng;
+    if (prng.chance(0.15)) return this.#localClaim(id);
     const addresses = new Set<number>();
     for (let count = prng.pick([0, 1, 1, 1, 2, 2, 3, 4]); count > 0; count--)
       addresses.add(prng.pick(this.#peers));
     if (prng.chance(0.01)) addresses.add(this.#gateway.address);
     const gateways = [...addresses].map((address) => ({ address, weight: prng.pick([1, 1, 1, 2, 3, 10]) }));
     return { id, cidr: this.#cidr(0, 32), cluster: prng.pick(CLUSTERS), gateways };
+  }
+
+  /** A CIDR that is said to be ours: mostly neighbours in one of our own networks, which join, sometimes one that others claim. */
+  #localClaim(id: string): Claim {
+    const prng = this.#prng;
+    const own = (this.#gateway.configuredLocal[0] as ModelCidr).address + 0x2_0000;
+    const cidr = prng.chance(0.7)
+      ? { address: own + prng.below(8) * 0x100, prefixLength: 24 }
+      : this.#cidr(16, 32);
+    return {
+      id,
+      cidr,
+      cluster: this.#gateway.name,
+      gateways: [],
+      local: prng.pick(['pods', 'services', 'routes'] as const),
+    };
   }
 
   /** Most are inside a cluster's pod network, so that they nest and collide. */

@@ -19,6 +19,8 @@ class SabotagedIo implements PacketIo {
   readonly #deed: Deed;
   readonly #beforeReceive: () => void;
   #sent = 0;
+  /** The next packet was refused, after others that were taken: what the next call has to say. */
+  #refusal = 0;
 
   constructor(io: PacketIo, deed: Deed, beforeReceive: () => void) {
     this.#io = io;
@@ -32,6 +34,9 @@ class SabotagedIo implements PacketIo {
   }
 
   send(batch: Batch, from: number, to: number): number {
+    const refusal = this.#refusal;
+    this.#refusal = 0;
+    if (refusal < 0) return refusal;
     for (let i = from; i < to; i++) {
       this.#sent += 1;
       const at = batch.at[i] as number;
@@ -40,6 +45,7 @@ class SabotagedIo implements PacketIo {
       if (then === 'lose') continue;
       if (then === 'twice') this.#io.send(batch, i, i + 1);
       const result = this.#io.send(batch, i, i + 1);
+      if (result < 0 && i > from) this.#refusal = result;
       if (result <= 0) return i > from ? i - from : result;
     }
     return to - from;
@@ -83,7 +89,8 @@ export const SABOTAGES: readonly Sabotage[] = [
     saboteur: beforeReceive('underlay', ({ fib: { words } }) => {
       words[SETTINGS.FLAGS]! &= ~(SETTINGS_FLAG.INNER_SOURCE_STRICT | SETTINGS_FLAG.INNER_SOURCE_LOOSE);
     }),
-    caughtAs: /the device got/,
+    // Unless the packet is not for us either, it comes out of the device.
+    caughtAs: /the device got|spoofed-source, counts 0, expected 1/,
   },
   {
     name: 'holds a peer to any cluster instead of to its own',

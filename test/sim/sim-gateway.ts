@@ -35,6 +35,7 @@ const DEVICE_QUEUE_PACKETS = 256;
 const ACCESS_QUEUE_PACKETS = 1024;
 const READER = 0;
 const AGING_INTERVAL_MS = 5000;
+const GATEWAY_GRACE_MS = 900;
 
 export interface GatewayPlan {
   readonly name: string;
@@ -68,6 +69,10 @@ export class SimGateway {
   refusedPublications = 0;
   publications = 0;
   icmpSent = 0;
+  /** Our own CIDRs as the configuration names them; sources claim more. */
+  configuredLocal: readonly ModelCidr[];
+  /** What the FIB was last told to be ours. */
+  #told: readonly ModelCidr[] = [];
   readonly #clock: SimClock;
   readonly #prng: Prng;
   readonly #publisher: Publisher;
@@ -84,9 +89,10 @@ export class SimGateway {
     this.name = plan.name;
     this.#clock = clock;
     this.#prng = prng;
+    this.configuredLocal = plan.local;
     this.model = {
       settings: plan.settings,
-      local: plan.local,
+      local: [],
       routes: [],
       peers: new Map(),
       paths: new LearnedPaths(),
@@ -96,6 +102,13 @@ export class SimGateway {
       capacityBytes: plan.capacityBytes,
       onPeerReleased: (peer) => this.counters.fill(0, peerCell(peer), peerCell(peer) + PEER_CELLS),
     });
+    // A publication may get this far and no further, when the routes do not fit.
+    const setLocal = this.fib.setLocal.bind(this.fib);
+    this.fib.setLocal = (cidrs) => {
+      setLocal(cidrs);
+      this.#told = cidrs;
+      this.model.local = cidrs;
+    };
     this.#publisher = new Publisher(this.table, this.fib, this.#hostRoutes(), clock, () => {
       for (const { peer, pathMtuBytes } of this.#pathMtu.learned()) this.fib.setPeer(peer, { pathMtuBytes });
     });
@@ -185,10 +198,18 @@ export class SimGateway {
   reconfigure(settings: ModelSettings, local: readonly ModelCidr[]): void {
     const now = [this.#clock.nowMs(), this.#clock.wallMs()] as const;
     const { source } = settings;
-    this.table.reconfigure({ cluster: this.name, local, ownAddresses: [source], underlay: source }, ...now);
+    this.configuredLocal = local;
+    this.table.reconfigure(
+      {
+        cluster: this.name,
+        local,
+        ownAddresses: [source],
+        underlay: source,
+        gatewayGraceMs: GATEWAY_GRACE_MS,
+      },
+      ...now,
+    );
     this.#unlessFull(() => {
-      this.fib.setLocal(local);
-      this.model.local = local;
       this.fib.configure({ ...settings, tunnelAddress: settings.tunnelAddress ?? 0 });
       this.model.settings = settings;
     });
@@ -207,6 +228,8 @@ export class SimGateway {
       if (!this.#publisher.publish()) return;
       this.publications += 1;
       publishRoutes(this.model, [...this.table.routes()]);
+      // One by one, as they were configured and claimed, while the FIB has them joined.
+      this.model.local = this.table.localCidrs().map(({ cidr }) => cidr);
       this.#hostRoutesAgree();
     });
     this.#arm();
@@ -255,7 +278,7 @@ export class SimGateway {
       throw new Violation(`${retired} blocks and indexes are still retired without any reader`);
     const fresh = new Fib({ capacityBytes: 4 << 20 });
     const { settings } = this.model;
-    fresh.setLocal(this.model.local);
+    fresh.setLocal(this.#told);
     fresh.configure({ ...settings, tunnelAddress: settings.tunnelAddress ?? 0 });
     fresh.replace(this.model.routes);
     const [patched, compiled] = [this.fib, fresh].map(usedWords);

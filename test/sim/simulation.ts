@@ -91,7 +91,7 @@ export class Simulation {
         icmp: (packet) => gateway.icmp(packet),
       });
       const control = new ControlPlane(gateway, this.#prng, [other.address, ...PHANTOMS], ALLOWED);
-      control.begin(other.name, other.model.local);
+      control.begin(other.name, other.configuredLocal);
       return { gateway, control, traffic: new Traffic(gateway, this.#prng, PLACES) };
     });
   }

@@ -59,7 +59,9 @@ export function predictOutbound(model: Model, received: Uint8Array): OutboundFat
   if (route === undefined || route === 'local')
     return { verdict: VERDICT.NO_ROUTE, ...unreachable(packet, 0) };
   const flow = flowOf(parseIpv4(packet));
-  const live = route.gateways.filter(({ address }) => model.peers.get(address)?.alive === true);
+  const live = route.gateways.filter(
+    ({ address, weight }) => weight > 0 && model.peers.get(address)?.alive === true,
+  );
   const gateway = ownerOf(flow, live);
   if (gateway === undefined) return { verdict: VERDICT.NO_GATEWAY, ...unreachable(packet, 1) };
   if (source === gateway || destination === gateway) return { verdict: VERDICT.LOOP, gateway };
