@@ -1,6 +1,5 @@
-import type { Clock } from '../../base/clock.ts';
+import { type Clock, pause } from '../../base/clock.ts';
 import type { OpenStream } from '../kubernetes/connection.ts';
-import { sleep } from '../kubernetes/sleep.ts';
 import type { ObjectStream, StoreEvent } from '../store-event.ts';
 
 /** An API server that has just started does not know its custom resources for a few seconds; asking again costs it two answers of 404. */
@@ -9,7 +8,8 @@ export const ASK_AGAIN_MS = 10_000;
 /**
  * A resource that a server has in one API group or another, and that may move: Calico's CRDs are crd.projectcalico.org/v1, in its newest
  * releases projectcalico.org/v3. The first group that the server knows is read until the server does not know it any more. Objects have the
- * same names in both, so a move withdraws nothing.
+ * same names in both; a server deletes the objects of a CRD before it forgets the CRD, though, so a move looks like a withdrawal of
+ * everything, for as long as it takes to list the other group: what the table's hold on mass withdrawals is for.
  */
 export class EitherGroup<T> implements ObjectStream<T> {
   readonly #groups: readonly (() => OpenStream<T>)[];
@@ -41,7 +41,7 @@ export class EitherGroup<T> implements ObjectStream<T> {
       if (reasons.length < groups.length || signal.aborted) continue;
       yield { kind: 'absent', reason: reasons.join('; ') };
       reasons = [];
-      await sleep(this.#clock, ASK_AGAIN_MS, signal);
+      await pause(this.#clock, ASK_AGAIN_MS, signal);
     }
   }
 }
