@@ -77,6 +77,8 @@ export class ClusterReader {
   /** The child stays as it is: it belongs to whoever runs the sources. */
   close(): void {
     this.#secret?.abort();
+    // The child takes its own note back when it ends, which is later.
+    this.#cluster = undefined;
     this.#options.environment.notes.delete(this.#options.cluster);
   }
 

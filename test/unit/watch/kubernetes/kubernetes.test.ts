@@ -5,11 +5,13 @@ import { parseCidr } from '../../../../src/base/address.ts';
 import type { WatchEnvironment } from '../../../../src/watch/environment.ts';
 import type { GatewaySelection } from '../../../../src/watch/gateway-selection.ts';
 import { KubernetesWatcher } from '../../../../src/watch/kubernetes/kubernetes.ts';
+import { StepClock } from '../../host/step-clock.ts';
 import { FakeConnection, testEnvironment } from '../fake-connection.ts';
 import { until } from '../running-watcher.ts';
 import { ToldClaims } from '../told-claims.ts';
 
 const SERVICES = 'servicecidrs.networking.k8s.io';
+const REMOTE_CLUSTERS = 'remoteclusters.isthmus.network';
 const TUNNEL_GATEWAYS = 'tunnelgateways.isthmus.network';
 
 interface RigOptions {
@@ -17,6 +19,7 @@ interface RigOptions {
   readonly gateways?: GatewaySelection;
   readonly serviceCidrs?: 'auto' | readonly Cidr[];
   readonly environment?: WatchEnvironment;
+  readonly remoteClusters?: boolean;
 }
 
 /** A KubernetesWatcher over an API server without a network, and somebody who hears it. */
@@ -36,6 +39,7 @@ class Rig {
       gateways = { kind: 'all' },
       serviceCidrs = 'auto',
       environment = testEnvironment(),
+      remoteClusters = false,
     } = options;
     this.environment = environment;
     this.#watcher = new KubernetesWatcher({
@@ -46,8 +50,8 @@ class Rig {
       gateways,
       serviceCidrs,
       addressType: 'InternalIP',
-      remoteClusters: false,
-      children: undefined,
+      remoteClusters,
+      children: { set() {}, retain() {} },
       environment,
       connect: this.server.connect,
     });
@@ -284,6 +288,42 @@ describe('a server without ServiceCIDR objects', () => {
     const state = rig.environment.streams.list().find(({ resource }) => resource === SERVICES);
     assert.match(state?.problem ?? '', problem);
     assert.equal(rig.stale, undefined, 'pods are as fresh as ever');
+    await rig.stop();
+  });
+});
+
+describe('a server without RemoteClusters', () => {
+  it('is believed when it was asked twice, and asked again every other second', async () => {
+    const clock = new StepClock();
+    const rig = seeded({
+      cluster: 'local',
+      remoteClusters: true,
+      environment: testEnvironment({ clock }),
+    }).start();
+    const asked = () => rig.server.readers.includes(REMOTE_CLUSTERS);
+    const own = [
+      'Node/a 10.2.1.0/24 east local pods',
+      'Node/b 10.2.2.0/24 east local pods',
+      'ServiceCIDR/kubernetes 10.112.0.0/16 east local services',
+    ];
+    await until(
+      () => rig.server.opened.includes(REMOTE_CLUSTERS) && !asked(),
+      () => rig.server.readers,
+    );
+    assert.deepEqual(rig.words, []);
+    clock.advance(3000);
+    await rig.shows(...own);
+    assert.equal(rig.stale, undefined);
+    rig.server.serve(REMOTE_CLUSTERS);
+    rig.server.put(REMOTE_CLUSTERS, 'west', {
+      spec: { cidrs: ['10.2.0.0/16'], gateways: [{ address: '172.31.0.2' }] },
+    });
+    await until(
+      () => !asked(),
+      () => rig.server.readers,
+    );
+    clock.advance(2000);
+    await rig.shows(...own, 'RemoteCluster/west:10.2.0.0/16 10.2.0.0/16 west by 172.31.0.2');
     await rig.stop();
   });
 });
