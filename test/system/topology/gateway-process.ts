@@ -25,6 +25,7 @@ export interface ConfigurationChange {
   readonly tunnel?: object;
   readonly clusters?: readonly ClusterEntry[];
   readonly watch?: readonly object[];
+  readonly services?: object;
   readonly security?: object;
   readonly routes?: object;
   readonly host?: object;
