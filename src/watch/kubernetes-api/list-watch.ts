@@ -201,9 +201,9 @@ export class ListWatch<T> {
     }
     if (status === 410 && (this.#version !== undefined || this.#failures < this.#limits.failuresMax))
       return this.#gone(false);
-    stream.errors++;
     stream.problem = error.message;
     if (status === 404) return this.#absent(error);
+    stream.errors++;
     if (stream.phase === 'absent') stream.phase = 'waiting';
     this.#feed.say({ kind: 'stale', reason: error.message });
     let delayMs = this.#backoff.next();
@@ -228,7 +228,10 @@ export class ListWatch<T> {
     return failures === 0 ? 0 : this.#backoff.next();
   }
 
-  /** A CRD that is not installed, or is just being replaced: what was there before is not known to be gone. */
+  /**
+   * A CRD that is not installed, or is just being replaced: what was there before is not known to be gone. No error is counted: of two
+   * API groups that serve the same thing, one is always absent.
+   */
   #absent(error: GatewayError): number {
     this.#options.stream.phase = 'absent';
     this.#feed.say({ kind: 'absent', reason: error.message });
