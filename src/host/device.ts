@@ -2,6 +2,7 @@ import { type Address, formatAddress } from '../base/address.ts';
 import { GatewayError, messageOf } from '../base/errors.ts';
 import type { Native } from '../io/native.ts';
 import type { Netlink } from '../io/netlink.ts';
+import { ADDRESS_SCOPE, type AddressRow } from '../io/netlink-link.ts';
 import { openTun, type Tun } from '../io/tun.ts';
 import { type HostProblem, prepareDeviceSysctls } from './sysctl.ts';
 
@@ -12,6 +13,8 @@ export interface DeviceSetup {
   readonly queueLength: number;
   /** An overlay address of ours on the device, or null. */
   readonly address: Address | null;
+  /** Packets may come in over the device whose way back is past it: see PLACEHOLDER. */
+  readonly isPassedBy: boolean;
   readonly queues: number;
 }
 
@@ -22,6 +25,8 @@ export interface TunnelDevice {
   mtuBytes: number;
   readonly queueLength: number;
   readonly address: Address | null;
+  /** Changes with the configuration. */
+  isPassedBy: boolean;
   readonly queues: readonly Tun[];
   /** A predecessor left it: its routes may be there too. */
   readonly isAdopted: boolean;
@@ -49,13 +54,14 @@ export function openDevice(native: Native, netlink: Netlink, setup: DeviceSetup)
     const link = netlink.links().find((candidate) => candidate.name === setup.name);
     if (link === undefined)
       throw new GatewayError('ISTHMUS_ERR_KERNEL', `device ${setup.name} vanished while it was set up`);
-    const { name, mtuBytes, queueLength, address } = setup;
+    const { name, mtuBytes, queueLength, address, isPassedBy } = setup;
     const device: TunnelDevice = {
       name,
       index: link.index,
       mtuBytes,
       queueLength,
       address,
+      isPassedBy,
       queues,
       isAdopted,
       problems,
@@ -79,17 +85,26 @@ export function restoreDevice(netlink: Netlink, device: TunnelDevice): boolean {
   if (!isAsWanted) {
     netlink.setLink(link.index, { mtuBytes: device.mtuBytes, txQueueLength: device.queueLength, up: true });
   }
-  return setAddress(netlink, device.index, device.address) || !isAsWanted;
+  return setAddress(netlink, device) || !isAsWanted;
 }
 
+/**
+ * The IPv4 dummy address of RFC 7600, for a device that has no address of its own. A loose rp_filter is strict on a device without any
+ * (`no_addr` in __fib_validate_source of net/ipv4/fib_frontend.c), and would drop what a peer sends through the tunnel while our way back
+ * to it is past the tunnel. Its scope keeps the kernel from ever sending with it.
+ */
+const PLACEHOLDER: AddressRow = { address: 0xc000_0008, prefixLength: 32, scope: ADDRESS_SCOPE.HOST };
+
 /** Leaves exactly the wanted address on the device; a predecessor may have had another. Returns whether it was not so. */
-function setAddress(netlink: Netlink, deviceIndex: number, wanted: Address | null): boolean {
-  const present = netlink.addresses().filter((entry) => entry.deviceIndex === deviceIndex);
-  const unwanted = present.filter((entry) => entry.address !== wanted);
+function setAddress(netlink: Netlink, device: TunnelDevice): boolean {
+  const own = device.address === null ? undefined : { address: device.address, prefixLength: 32 };
+  const wanted = own ?? (device.isPassedBy ? PLACEHOLDER : undefined);
+  const present = netlink.addresses().filter((entry) => entry.deviceIndex === device.index);
+  const unwanted = present.filter((entry) => entry.address !== wanted?.address);
   for (const { address, prefixLength } of unwanted)
-    netlink.removeAddress(deviceIndex, { address, prefixLength });
-  const isMissing = wanted !== null && present.length === unwanted.length;
-  if (isMissing) netlink.addAddress(deviceIndex, { address: wanted, prefixLength: 32 });
+    netlink.removeAddress(device.index, { address, prefixLength });
+  const isMissing = wanted !== undefined && present.length === unwanted.length;
+  if (isMissing) netlink.addAddress(device.index, wanted);
   return isMissing || unwanted.length > 0;
 }
 

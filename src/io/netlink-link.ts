@@ -22,6 +22,9 @@ const LINK_FIXED_BYTES = 16;
 const ADDRESS_FIXED_BYTES = 8;
 export const AF_INET = 2;
 
+/** Where an address holds (rtnetlink(7)): nobody is ever sent to with a source of scope HOST. */
+export const ADDRESS_SCOPE = { UNIVERSE: 0, HOST: 254 } as const;
+
 export interface Link {
   readonly index: number;
   readonly name: string;
@@ -48,6 +51,14 @@ export interface DeviceAddress {
   readonly deviceIndex: number;
   readonly address: Address;
   readonly prefixLength: number;
+}
+
+/** An address to add. */
+export interface AddressRow {
+  readonly address: Address;
+  readonly prefixLength: number;
+  /** ADDRESS_SCOPE; UNIVERSE when absent. */
+  readonly scope?: number;
 }
 
 /** Reads an `ifinfomsg` with its attributes (rtnetlink(7)); undefined for a message of another type. `mtuBytes` and the like are 0 where the kernel sent none. */
@@ -142,7 +153,7 @@ export function addressDump(): Request {
 }
 
 /** `add` of an address that is there already succeeds. */
-export function addressRequest(action: 'add' | 'remove', entry: DeviceAddress): Request {
+export function addressRequest(action: 'add' | 'remove', deviceIndex: number, entry: AddressRow): Request {
   return {
     type: action === 'add' ? RTM_ADDRESS.NEW : RTM_ADDRESS.DELETE,
     flags: action === 'add' ? NLM_F.CREATE | NLM_F.REPLACE : 0,
@@ -150,7 +161,8 @@ export function addressRequest(action: 'add' | 'remove', entry: DeviceAddress): 
     write(writer, fixed) {
       writer.u8(fixed, AF_INET);
       writer.u8(fixed + 1, entry.prefixLength);
-      writer.u32(fixed + 4, entry.deviceIndex);
+      writer.u8(fixed + 3, entry.scope ?? ADDRESS_SCOPE.UNIVERSE);
+      writer.u32(fixed + 4, deviceIndex);
       writer.attributeAddress(IFA.LOCAL, entry.address);
       writer.attributeAddress(IFA.ADDRESS, entry.address);
     },

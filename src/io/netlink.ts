@@ -2,6 +2,7 @@ import { type Address, formatAddress, formatCidr } from '../base/address.ts';
 import { IoError } from '../base/errors.ts';
 import type { Native } from './native.ts';
 import {
+  type AddressRow,
   addressDump,
   addressRequest,
   type DeviceAddress,
@@ -74,17 +75,14 @@ export class Netlink {
   }
 
   /** An address that is there already is no error. */
-  addAddress(deviceIndex: number, entry: { readonly address: Address; readonly prefixLength: number }): void {
+  addAddress(deviceIndex: number, entry: AddressRow): void {
     const subject = `${formatAddress(entry.address)}/${entry.prefixLength} on link ${deviceIndex}`;
-    this.#socket.request(addressRequest('add', { ...entry, deviceIndex }), subject);
+    this.#socket.request(addressRequest('add', deviceIndex, entry), subject);
   }
 
-  removeAddress(
-    deviceIndex: number,
-    entry: { readonly address: Address; readonly prefixLength: number },
-  ): void {
+  removeAddress(deviceIndex: number, entry: AddressRow): void {
     const subject = `${formatAddress(entry.address)}/${entry.prefixLength} on link ${deviceIndex}`;
-    this.#socket.request(addressRequest('remove', { ...entry, deviceIndex }), subject);
+    this.#socket.request(addressRequest('remove', deviceIndex, entry), subject);
   }
 
   /** IPv4 routes of all tables, or of those that the filter names. */
