@@ -4,6 +4,9 @@ import { readVersion } from '../observe/version.ts';
 import { clustersCommand } from './clusters.ts';
 import { configCommand } from './config.ts';
 import { dnsCommand } from './dns.ts';
+import { grantCommand } from './grant.ts';
+import { joinCommand } from './join.ts';
+import { leaveCommand } from './leave.ts';
 import { peersCommand } from './peers.ts';
 import { reloadCommand } from './reload.ts';
 import { routesCommand } from './routes.ts';
@@ -33,6 +36,9 @@ export function buildProgram(terminal: Terminal): Command {
     dnsCommand(terminal),
     traceCommand(terminal),
     reloadCommand(terminal),
+    joinCommand(terminal),
+    grantCommand(terminal),
+    leaveCommand(terminal),
     versionCommand(terminal),
     helpCommand(program),
   ];

@@ -31,6 +31,9 @@ Commands:
   dns [options]              print the CoreDNS configuration that resolves names of another cluster
   trace [options] <address>  tell what becomes of a packet to an address
   reload [options]           make the running gateway read its configuration file again
+  join [options]             join two Kubernetes clusters
+  grant [options]            let another cluster read ours: one half of join
+  leave [options]            undo joining two Kubernetes clusters
   version [options]          print the version
   help [command...]          show help for a command
 
