@@ -7,7 +7,7 @@ import type { ReloadResult } from './admin/view.ts';
 import { formatAddress } from './base/address.ts';
 import { assert } from './base/assert.ts';
 import { type Clock, systemClock, type Timer } from './base/clock.ts';
-import { GatewayError, messageOf } from './base/errors.ts';
+import { messageOf } from './base/errors.ts';
 import { loadConfig } from './config/load.ts';
 import { planReload } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
@@ -17,9 +17,11 @@ import { IcmpFeed } from './health/icmp-feed.ts';
 import { PathMtuTable } from './health/path-mtu.ts';
 import { lockDevice } from './host/device-lock.ts';
 import { cleanFormerFootprint, writeFootprint } from './host/footprint.ts';
+import type { NatRules } from './host/nat.ts';
 import { notifyServiceManager } from './host/notify.ts';
+import { ProblemLog } from './host/problem-log.ts';
+import { natWish, openServiceNat } from './host/service-nat.ts';
 import { SNAPSHOT_DELAY_MS, SnapshotKeeper } from './host/snapshot-keeper.ts';
-import type { HostProblem } from './host/sysctl.ts';
 import { TunnelOwner } from './host/tunnel-owner.ts';
 import { IcmpSocket } from './io/icmp-socket.ts';
 import { loadNative } from './io/load.ts';
@@ -91,6 +93,7 @@ export class Gateway {
   #configWatch: ConfigFileWatch | undefined;
   #snapshot: SnapshotKeeper | undefined;
   #tunnel: TunnelOwner | undefined;
+  #nat: NatRules | undefined;
   #publishDue = false;
   #tableSettings: TableSettings | undefined;
   #reloading: Promise<unknown> = Promise.resolve();
@@ -112,8 +115,7 @@ export class Gateway {
       reloads: 0,
       reloadFailures: 0,
       icmpUnsent: 0,
-      hostProblems: [],
-      failures: new Map(),
+      problems: new ProblemLog(this.#logger),
       peerErrors: new Map(),
       underlay: undefined,
       device: undefined,
@@ -148,6 +150,7 @@ export class Gateway {
           assert(netlink !== undefined, 'sources are made after netlink was opened');
           return { native, netlink };
         },
+        report: (cluster) => this.#view.report(cluster),
         leaves: () => this.#state.phase === 'stopping' && !this.#state.config.tunnel.keepOnExit,
       },
       config,
@@ -170,6 +173,7 @@ export class Gateway {
       publisher: this.#publisher,
       pathMtu: this.#pathMtu,
       clock: this.#clock,
+      own: this.#configured.own,
       streams: this.#configured.streams,
       notes: this.#configured.notes,
       reload: () => this.reload(),
@@ -198,6 +202,14 @@ export class Gateway {
     this.#tunnel = this.#makeTunnelOwner(this.#native, this.#netlink);
     this.#tunnel.open();
     this.#icmpSocket = this.#openIcmpSocket();
+    this.#nat = openServiceNat({
+      netlink: this.#netlink,
+      device: config.tunnel.device,
+      clock: this.#clock,
+      logger: this.#logger,
+      onProblem: (problem) => this.#state.problems.note('nat', problem),
+    });
+    this.#applyNat();
     this.#state.phase = 'running';
     this.#publish();
     this.#tunnel.adoptRoutes();
@@ -231,6 +243,7 @@ export class Gateway {
       () => this.#reloading,
       () => this.#sources.stop(),
       () => this.#tunnel?.close(keepOnExit),
+      () => this.#nat?.remove(),
       () => this.#icmpSocket?.close(),
       () => this.#snapshot?.close(),
       () => this.#admin?.close(),
@@ -264,6 +277,7 @@ export class Gateway {
   }
 
   #makeTunnelOwner(native: Native, netlink: Netlink): TunnelOwner {
+    const state = this.#state;
     return new TunnelOwner({
       native,
       netlink,
@@ -284,10 +298,12 @@ export class Gateway {
         this.#state.device = device;
         this.#state.plane = plane;
       },
-      onProblems: (problems) => this.#hostProblems(problems),
+      onProblems: (problems) =>
+        state.problems.setHost(problems, state.config.host.checks, state.phase === 'starting'),
       onAddressChange: () => this.#addressesChanged(),
-      onRoutes: (problem) => this.#noteFailure('routes', problem),
+      onRoutes: (problem) => this.#state.problems.note('routes', problem),
       onFailed: (reason) => this.#failed.reject(reason),
+      addressGraceMs: state.config.tunnel.gatewayGrace,
     });
   }
 
@@ -301,7 +317,7 @@ export class Gateway {
     try {
       writeFootprint(state.directory, footprint);
     } catch (thrown) {
-      this.#noteFailure('state', `the state directory cannot be written: ${messageOf(thrown)}`);
+      this.#state.problems.note('state', `the state directory cannot be written: ${messageOf(thrown)}`);
     }
   }
 
@@ -314,6 +330,14 @@ export class Gateway {
     }
   }
 
+  /** As often as anything changed that the rules depend on; the same wish again costs nothing. */
+  #applyNat(): void {
+    const { underlay, config } = this.#state;
+    if (underlay === undefined || this.#nat === undefined) return;
+    const { cidrs } = this.#configured.own.current;
+    this.#nat.apply(natWish(config, underlay.deviceName, this.#table.localCidrs(), cidrs));
+  }
+
   /** Without it packets flow; only ICMP errors are neither sent nor heard. */
   #openIcmpSocket(): IcmpSocket | undefined {
     try {
@@ -321,9 +345,7 @@ export class Gateway {
       socket.onReceive((packet) => this.#icmpFeed.receive(packet));
       return socket;
     } catch (thrown) {
-      const text = `no ICMP: ${messageOf(thrown)}`;
-      this.#state.failures.set('icmp', text);
-      this.#logger.error({}, text);
+      this.#state.problems.note('icmp', `no ICMP: ${messageOf(thrown)}`);
       return undefined;
     }
   }
@@ -338,7 +360,7 @@ export class Gateway {
         this.#table,
         this.#clock,
         this.#logger,
-        (failure) => this.#noteFailure('snapshot', failure),
+        (failure) => this.#state.problems.note('snapshot', failure),
       );
       this.#snapshot.restore();
     }
@@ -361,10 +383,10 @@ export class Gateway {
     if (this.#state.phase !== 'running') return;
     try {
       if (this.#publisher.publish()) this.#snapshot?.schedule();
-      this.#state.failures.delete('publish');
+      this.#state.problems.note('publish', undefined);
     } catch (thrown) {
       const text = `routes cannot be published, packets follow the earlier ones: ${messageOf(thrown)}`;
-      this.#state.failures.set('publish', text);
+      this.#state.problems.note('publish', text);
       this.#logger.error({ reason: messageOf(thrown) }, 'routes cannot be published');
     }
   }
@@ -396,10 +418,11 @@ export class Gateway {
       const { changed, restartNeeded, effective } = planReload(state.config, next);
       await this.#applyConfig(state.config, effective);
       state.config = effective;
+      this.#applyNat();
       if (changed.length > 0) state.loadedWallMs = atWallMs;
       state.lastReload = { atWallMs, ok: true, error: null };
       const later = `these changes take effect only after a restart: ${restartNeeded.join(', ')}`;
-      this.#noteFailure('restart', restartNeeded.length === 0 ? undefined : later);
+      this.#state.problems.note('restart', restartNeeded.length === 0 ? undefined : later);
       this.#logger.info({ config: state.configFile, changed, restartNeeded }, 'configuration loaded again');
       return { ok: true, changed, restartNeeded, error: null };
     } catch (thrown) {
@@ -416,7 +439,6 @@ export class Gateway {
 
   async #applyConfig(previous: Config, next: Config): Promise<void> {
     // What can refuse comes first, so that a refusal leaves everything as it was.
-    this.#fib.setLocal(next.cluster.cidrs);
     this.#tunnel?.configure(next);
     this.#reconfigureTable(next);
     this.#logger.setLevel(next.log.level);
@@ -428,6 +450,7 @@ export class Gateway {
   #announce(change: Partial<OwnGateway>): void {
     const { own } = this.#configured;
     own.set({ ...own.current, ...change });
+    this.#applyNat();
   }
 
   #reconfigureTable(config: Config = this.#state.config): void {
@@ -437,6 +460,7 @@ export class Gateway {
       local: config.cluster.cidrs,
       ownAddresses: this.#netlink?.addresses().map((entry) => entry.address) ?? [],
       underlay: underlay?.address ?? null,
+      gatewayGraceMs: config.tunnel.gatewayGrace,
     };
     // Hosts with many pods see addresses come and go all day, and judging 100,000 claims again is not free.
     if (isDeepStrictEqual(settings, this.#tableSettings)) return;
@@ -445,34 +469,10 @@ export class Gateway {
     this.#changed();
   }
 
-  /** Throws ISTHMUS_ERR_KERNEL at the start when host.checks is `enforce` and the host cannot forward. */
-  #hostProblems(problems: readonly HostProblem[]): void {
-    const { checks } = this.#state.config.host;
-    const fatal = problems.find((problem) => problem.isFatal);
-    if (checks === 'enforce' && fatal !== undefined && this.#state.phase === 'starting') {
-      throw new GatewayError('ISTHMUS_ERR_KERNEL', fatal.message);
-    }
-    const known = new Set(this.#state.hostProblems.map((problem) => problem.message));
-    const counted = checks === 'off' ? [] : problems;
-    for (const problem of counted) {
-      if (!known.has(problem.message)) this.#logger.error({ setting: problem.setting }, problem.message);
-    }
-    this.#state.hostProblems = counted;
-  }
-
-  #noteFailure(what: string, text: string | undefined): void {
-    if (text === undefined) {
-      this.#state.failures.delete(what);
-      return;
-    }
-    if (this.#state.failures.get(what) !== text) this.#logger.error({ what }, text);
-    this.#state.failures.set(what, text);
-  }
-
   #age(): void {
     this.#icmpFeed.expire();
     if (this.#publisher.isBehind) this.#publish();
-    if (this.#state.failures.has('routes')) this.#tunnel?.retryRoutes();
+    if (this.#state.problems.has('routes')) this.#tunnel?.retryRoutes();
     this.#fib.reclaim();
     for (const peer of this.#state.peerErrors.keys())
       if (!this.#fib.hasPeer(peer)) this.#state.peerErrors.delete(peer);

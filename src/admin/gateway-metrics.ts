@@ -33,7 +33,7 @@ export function gatewayMetrics(parts: GatewayParts, view: RunningGatewayView): M
       reloads: state.reloads,
       reloadFailures: state.reloadFailures,
     }),
-    hostProblems: () => state.hostProblems.length,
+    hostProblems: () => state.problems.host.length,
     ready: () => view.readiness().ready,
   };
 }

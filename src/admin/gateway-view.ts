@@ -15,12 +15,14 @@ import type { Publisher } from '../dataplane/publisher.ts';
 import type { Fib, PeerInfo } from '../fib/fib.ts';
 import type { PathMtuTable } from '../health/path-mtu.ts';
 import type { TunnelDevice } from '../host/device.ts';
-import type { HostProblem } from '../host/sysctl.ts';
+import type { ProblemLog } from '../host/problem-log.ts';
 import type { Underlay } from '../host/underlay.ts';
 import { DROP_REASONS } from '../packet/verdict.ts';
 import type { Refusal } from '../table/route.ts';
 import type { Table } from '../table/table.ts';
 import type { ClusterNotes } from '../watch/cluster-notes.ts';
+import type { ClusterReport } from '../watch/kubernetes/cluster-status.ts';
+import type { OwnGatewayFeed } from '../watch/own-gateway.ts';
 import type { StreamRegistry } from '../watch/stream-state.ts';
 import { clusterDetails } from './cluster-details.ts';
 import { traceFlow } from './trace.ts';
@@ -54,9 +56,8 @@ export interface GatewayState {
   reloadFailures: number;
   /** ICMP errors that the engines queued and the kernel did not take. */
   icmpUnsent: number;
-  hostProblems: readonly HostProblem[];
-  /** Failures that do not stop the gateway: routes that the kernel refused, a snapshot that cannot be written. By what failed. */
-  readonly failures: Map<string, string>;
+  /** What is wrong without stopping the gateway: settings of the host, routes that the kernel refused, a snapshot that cannot be written. */
+  readonly problems: ProblemLog;
   /** What the last ICMP error about each peer said. */
   readonly peerErrors: Map<Address, string>;
   underlay: Underlay | undefined;
@@ -71,6 +72,7 @@ export interface GatewayParts {
   readonly publisher: Publisher;
   readonly pathMtu: PathMtuTable;
   readonly clock: Clock;
+  readonly own: OwnGatewayFeed;
   readonly streams: StreamRegistry;
   readonly notes: ClusterNotes;
   readonly reload: () => Promise<ReloadResult>;
@@ -120,7 +122,7 @@ export class RunningGatewayView implements GatewayView {
             ? null
             : { at: iso(state.lastReload.atWallMs), ok: state.lastReload.ok, error: state.lastReload.error },
       },
-      local: config.cluster.cidrs.map(formatCidr),
+      local: this.#parts.own.current.cidrs.map(formatCidr),
       clusters: this.clusterRows(),
       sources: this.#sources(),
       streams: this.#streams(),
@@ -216,8 +218,23 @@ export class RunningGatewayView implements GatewayView {
     });
   }
 
+  /** What this gateway writes into the RemoteCluster of that name; undefined while it does not know. */
+  report(cluster: string): ClusterReport | undefined {
+    const detail = this.clusters().find(({ name }) => name === cluster);
+    if (detail === undefined || this.#parts.state.phase !== 'running') return undefined;
+    const { routes, gateways, state, problems, lastUpdateAt } = detail;
+    const withoutRoutes = state === 'no-routes' ? 'no route to it' : undefined;
+    return {
+      routes,
+      gateways,
+      stale: state === 'stale',
+      reason: problems[0] ?? withoutRoutes,
+      lastContactMs: lastUpdateAt === null ? null : Date.parse(lastUpdateAt),
+    };
+  }
+
   trace(query: TraceQuery): Trace {
-    const { table, fib, state } = this.#parts;
+    const { table, fib, state, own } = this.#parts;
     const destination = parseAddress(query.destination);
     const refused: RefusedRow[] = [];
     for (const refusal of table.refusals())
@@ -225,7 +242,7 @@ export class RunningGatewayView implements GatewayView {
     return traceFlow({
       query,
       destination,
-      local: state.config.cluster.cidrs,
+      local: own.current.cidrs,
       candidates: table.candidates(destination),
       refused,
       fib,
@@ -246,7 +263,7 @@ export class RunningGatewayView implements GatewayView {
     const reasons: string[] = [];
     if (state.phase !== 'running') reasons.push(`the gateway is ${state.phase}`);
     if (state.plane !== undefined && state.plane.running === 0) reasons.push('no packet worker runs');
-    for (const problem of state.hostProblems) if (problem.isFatal) reasons.push(problem.message);
+    for (const problem of state.problems.host) if (problem.isFatal) reasons.push(problem.message);
     for (const source of table.sources()) {
       // A stale source keeps its routes, so traffic flows and restarting this pod would only lose more: not a reason.
       if (source.state === 'waiting') reasons.push(`source ${source.name} has not been read yet`);
@@ -256,8 +273,7 @@ export class RunningGatewayView implements GatewayView {
 
   problems(): string[] {
     const { state, table, publisher } = this.#parts;
-    const problems = state.hostProblems.map((problem) => problem.message);
-    problems.push(...state.failures.values());
+    const problems = state.problems.list();
     if (publisher.isBehind)
       problems.push('the FIB image is full: the packet path has older routes than the table');
     if (state.lastReload !== null && !state.lastReload.ok) {

@@ -19,7 +19,7 @@ const STATIC_OPTIONS: SourceOptions = {
   holdMs: 30_000,
 };
 
-export interface ConfiguredSourcesSetup extends Pick<WatcherParts, 'leaves'> {
+export interface ConfiguredSourcesSetup extends Pick<WatcherParts, 'leaves' | 'report'> {
   readonly runner: SourceRunner;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -82,13 +82,14 @@ export class ConfiguredSources {
   }
 
   #watcherOf(watch: WatchConfig): Watcher {
-    const { runner, clock, logger, host, leaves } = this.#setup;
+    const { runner, clock, logger, host, leaves, report } = this.#setup;
     const { streams, notes, own } = this;
     return watcherOf(watch, {
       environment: { clock, logger, streams, notes, own, random: Math.random },
       ...host(),
       children: (parent) => runner.children(parent),
       leaves,
+      report,
     });
   }
 }

@@ -12,7 +12,9 @@ import type { EtcdAccess } from './etcd-api/access.ts';
 import { FileWatcher } from './file.ts';
 import type { GatewaySelection } from './gateway-selection.ts';
 import { KernelRoutesWatcher } from './kernel-routes/kernel-routes.ts';
+import type { ClusterReport } from './kubernetes/cluster-status.ts';
 import { KubernetesWatcher } from './kubernetes/kubernetes.ts';
+import { ReportingWatcher } from './kubernetes/reporting-watcher.ts';
 import type { KubernetesAccess } from './kubernetes-api/access.ts';
 import type { Watcher } from './watcher.ts';
 
@@ -21,6 +23,8 @@ export interface WatcherParts {
   readonly native: Native;
   readonly netlink: Netlink;
   readonly children: (parent: string) => ChildSources;
+  /** How this gateway is doing with a remote cluster, for the status of its RemoteCluster. */
+  readonly report: (cluster: string) => ClusterReport | undefined;
   /** Whether this gateway is stopping for good, so that others should send it nothing more. */
   readonly leaves: () => boolean;
 }
@@ -34,17 +38,26 @@ export function watcherOf(watch: WatchConfig, parts: WatcherParts): Watcher {
   switch (watch.kind) {
     case 'file':
       return new FileWatcher({ path: watch.path, pollIntervalMs: watch.pollInterval, clock, logger });
-    case 'kubernetes':
-      return new KubernetesWatcher({
+    case 'kubernetes': {
+      const isReporting = watch.remoteClusters && watch.cluster === LOCAL;
+      const watcher = new KubernetesWatcher({
         ...{ name, ownCluster, environment },
         cluster: watch.cluster,
         api: kubernetesAccess(watch),
         gateways: gatewaySelection(watch.gateways),
         serviceCidrs: watch.serviceCidrs.length === 0 ? 'auto' : watch.serviceCidrs,
         addressType: watch.addressType,
-        remoteClusters: watch.remoteClusters && watch.cluster === LOCAL,
+        remoteClusters: isReporting,
         children: children(name),
       });
+      if (!isReporting) return watcher;
+      return new ReportingWatcher({
+        watcher,
+        api: kubernetesAccess(watch),
+        environment,
+        report: parts.report,
+      });
+    }
     case 'calico':
       return new CalicoWatcher({
         ...{ name, ownCluster, environment },

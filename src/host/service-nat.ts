@@ -1,0 +1,42 @@
+import { release } from 'node:os';
+import type { Cidr } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { Config } from '../config/schema.ts';
+import type { Netlink } from '../io/netlink.ts';
+import type { LocalCidr } from '../table/route.ts';
+import { NatRules } from './nat.ts';
+import { readDeviceFacts } from './nat-devices.ts';
+import { runNft } from './nat-program.ts';
+import type { NatWish } from './nat-table.ts';
+
+export interface ServiceNatParts {
+  readonly netlink: Netlink;
+  /** The TUN device. */
+  readonly device: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onProblem: (problem: string | undefined) => void;
+}
+
+/** The NAT rules of this host. */
+export function openServiceNat({ netlink, device, clock, logger, onProblem }: ServiceNatParts): NatRules {
+  return new NatRules({
+    ...{ device, clock, logger, onProblem },
+    program: runNft,
+    kernel: release(),
+    facts: (underlay) => readDeviceFacts(netlink, device, underlay),
+  });
+}
+
+/** What the rules have to be, of the configuration and of what was learned. `local` is all of it without overlaps. */
+export function natWish(
+  config: Config,
+  underlayDevice: string,
+  learned: readonly LocalCidr[],
+  local: readonly Cidr[],
+): NatWish {
+  const { cidrs, masquerade, keepSource } = config.services;
+  const services = learned.filter(({ use }) => use === 'services').map(({ cidr }) => cidr);
+  return { masquerade, keepSource, services: [...cidrs, ...services], local, underlayDevice };
+}
