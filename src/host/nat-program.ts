@@ -16,32 +16,41 @@ const OUTPUT_BYTES_MAX = 8 << 20;
 /** A service manager's PATH may lack the folders of administrators' programs. */
 const ADMIN_FOLDERS = ['/usr/sbin', '/sbin', '/usr/local/sbin'];
 
-/** The program `nft`. A child process and not netlink: the kernel's own form of a rule set is a language of its own, which only libnftables writes. */
-export const runNft: NatProgram = (args, input) =>
-  new Promise((resolve) => {
-    const child = spawn('nft', args, {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      timeout: LIMIT_MS,
-      killSignal: 'SIGKILL',
-      env: { PATH: [process.env.PATH, ...ADMIN_FOLDERS].filter(Boolean).join(':'), LC_ALL: 'C' },
+/**
+ * Runs the program `nft`, found by PATH or named by its path. A child process and not netlink: the kernel's own form of a rule set is a language of
+ * its own, which only libnftables writes.
+ */
+export function nftRunner(program: string, limitMs = LIMIT_MS): NatProgram {
+  return (args, input) =>
+    new Promise((resolve) => {
+      const child = spawn(program, args, {
+        stdio: ['pipe', 'pipe', 'pipe'],
+        timeout: limitMs,
+        killSignal: 'SIGKILL',
+        env: { PATH: [process.env.PATH, ...ADMIN_FOLDERS].filter(Boolean).join(':'), LC_ALL: 'C' },
+      });
+      let output = '';
+      let complaint = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        if (output.length < OUTPUT_BYTES_MAX) output += text;
+      });
+      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+        if (complaint.length < OUTPUT_BYTES_MAX) complaint += text;
+      });
+      // What it does not read of its input it has complained about.
+      child.stdin.on('error', () => {});
+      child.once('error', (error) => resolve({ failure: startFailure(error) }));
+      child.once('close', (status, signal) => {
+        if (status === 0) resolve({ output });
+        else if (signal !== null)
+          resolve({ failure: `nft was ended by ${signal} after ${limitMs / 1000} s` });
+        else resolve({ failure: endFailure(status, complaint) });
+      });
+      child.stdin.end(input);
     });
-    let output = '';
-    let complaint = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      if (output.length < OUTPUT_BYTES_MAX) output += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      if (complaint.length < OUTPUT_BYTES_MAX) complaint += text;
-    });
-    // What it does not read of its input it has complained about.
-    child.stdin.on('error', () => {});
-    child.once('error', (error) => resolve({ failure: startFailure(error) }));
-    child.once('close', (status, signal) => {
-      if (status === 0) resolve({ output });
-      else resolve({ failure: endFailure(status, signal, complaint) });
-    });
-    child.stdin.end(input);
-  });
+}
+
+export const runNft: NatProgram = nftRunner('nft');
 
 function startFailure(error: NodeJS.ErrnoException): string {
   return error.code === 'ENOENT'
@@ -50,8 +59,7 @@ function startFailure(error: NodeJS.ErrnoException): string {
 }
 
 /** nft repeats the rule under each of its messages, with carets; the first line is the message. */
-function endFailure(status: number | null, signal: string | null, complaint: string): string {
-  if (signal !== null) return `nft was ended by ${signal} after ${LIMIT_MS / 1000} s`;
+function endFailure(status: number | null, complaint: string): string {
   const [first = ''] = complaint.split('\n');
   const advice = /Operation not permitted/.test(complaint)
     ? '; it needs CAP_NET_ADMIN: as an ambient capability, or on its file (setcap cap_net_admin=ep)'
