@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { GatewayError } from '../base/errors.ts';
 import { describeGranting, grantAccess } from '../join/grant.ts';
 import { Ledger } from '../join/ledger.ts';
-import { addSideOptions, openSide, optionsOf, readName } from './join-options.ts';
+import { addSideOptions, openApi, optionsOf, readName, readSide } from './join-options.ts';
 import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -18,10 +18,12 @@ export function grantCommand(terminal: Terminal): Command {
     .option('--dry-run', 'print the YAML of our side and write nothing')
     .action(async (options: { dryRun?: boolean; peerName: string } & Record<string, unknown>) => {
       const peer = readName(options.peerName, '--peer-name');
-      const side = await openSide(optionsOf(options, ''), '');
-      if (side.name === peer) {
+      const ours = optionsOf(options, '');
+      const read = readSide(ours, '');
+      if (read.name === peer) {
         throw new GatewayError('ISTHMUS_ERR_USAGE', `both clusters are called "${peer}"`);
       }
+      const side = { ...read, api: await openApi(ours) };
       if (options.dryRun === true) {
         terminal.out(await describeGranting(side, peer));
         return;

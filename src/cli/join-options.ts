@@ -105,10 +105,10 @@ export async function openApi(options: SideOptions, fallback?: string): Promise<
   return new ClusterApi(await logIn({ kubeconfig, context: options.context }));
 }
 
-/** One side as its options describe it. Everything is checked before the first login, which may ask a person for something. */
-export async function openSide(options: SideOptions, prefix: '' | 'peer-', fallback?: string): Promise<Side> {
+/** One side as its options describe it, before anybody logs in: a plugin may ask a person for something. */
+export function readSide(options: SideOptions, prefix: '' | 'peer-'): Omit<Side, 'api'> {
   const option = (name: string): string => `--${prefix}${name}`;
-  const checked = {
+  return {
     name: readName(options.name, option('name')),
     server: options.server === undefined ? undefined : readServer(options.server, option('server')),
     gateways: readGateways(options.gateways ?? 'all', option('gateways')),
@@ -116,9 +116,15 @@ export async function openSide(options: SideOptions, prefix: '' | 'peer-', fallb
     serviceCidrs: readCidrs(options.serviceCidrs, option('service-cidrs')),
     source: readWord(options.source, SOURCES, option('source')),
     aggregate: readWord(options.aggregate, AGGREGATES, option('aggregate')),
-    dnsDomain: options.dnsDomain ?? DEFAULT_DOMAIN,
+    dnsDomain: readDomain(options.dnsDomain ?? DEFAULT_DOMAIN, option('dns-domain')),
   };
-  return { ...checked, api: await openApi(options, fallback) };
+}
+
+function readDomain(text: string, option: string): string {
+  if (text.length > 253 || !text.split('.').every((part) => NAME.test(part))) {
+    throw usage(`${option} "${text}" is no DNS domain such as ${DEFAULT_DOMAIN}`);
+  }
+  return text;
 }
 
 function readServer(text: string, option: string): string {

@@ -3,7 +3,7 @@ import { GatewayError } from '../base/errors.ts';
 import { describeJoin } from '../join/document.ts';
 import { joinClusters } from '../join/join.ts';
 import { Ledger } from '../join/ledger.ts';
-import { addSideOptions, openSide, optionsOf, readName } from './join-options.ts';
+import { addSideOptions, openApi, optionsOf, readSide } from './join-options.ts';
 import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -28,9 +28,9 @@ export function joinCommand(terminal: Terminal): Command {
         throw new GatewayError('ISTHMUS_ERR_USAGE', '--show-secrets is for --dry-run');
       }
       const [ours, theirs] = [optionsOf(options, ''), optionsOf(options, 'peer-')];
-      readName(theirs.name, '--peer-name');
-      const here = await openSide(ours, '');
-      const there = await openSide(theirs, 'peer-', ours.kubeconfig);
+      const [a, b] = [readSide(ours, ''), readSide(theirs, 'peer-')];
+      const here = { ...a, api: await openApi(ours) };
+      const there = { ...b, api: await openApi(theirs, ours.kubeconfig) };
       if (options.dryRun === true) {
         terminal.out(await describeJoin(here, there, options.showSecrets === true));
         return;
