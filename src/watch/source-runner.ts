@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../base/clock.ts';
+import { type Clock, pause, type Timer } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Table } from '../table/table.ts';
@@ -173,7 +173,7 @@ export class SourceRunner {
         this.#table.apply(watcher.name, { kind: 'stale', reason }, this.#clock.nowMs(), this.#clock.wallMs());
         this.#changed();
       }
-      if (!signal.aborted) await this.#pause(signal);
+      if (!signal.aborted) await pause(this.#clock, RESTART_AFTER_MS, signal);
     }
   }
 
@@ -183,20 +183,6 @@ export class SourceRunner {
     this.#waiting.delete(name);
     if (!this.#parents.has(name)) this.#retainChildren(name, new Set());
     waiting();
-  }
-
-  #pause(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#clock.after(RESTART_AFTER_MS, resolve);
-      signal.addEventListener(
-        'abort',
-        () => {
-          timer.cancel();
-          resolve();
-        },
-        { once: true },
-      );
-    });
   }
 
   /** Publishes, and comes back by itself when a hold ends or stale claims expire. */

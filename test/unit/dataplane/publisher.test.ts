@@ -17,6 +17,10 @@ function claim(cidr: string, ...gateways: string[]): Claim {
   return { id: cidr, cidr: parseCidr(cidr), cluster: 'west', gateways: weighted };
 }
 
+function localClaim(cidr: string): Claim {
+  return { id: cidr, cidr: parseCidr(cidr), cluster: 'east', gateways: [], local: 'pods' };
+}
+
 /** A table and a FIB with a publisher between them, and a kernel that writes down what it is told and what the FIB knew then. */
 function world(capacityBytes = 1 << 20) {
   const table = new Table();
@@ -104,6 +108,52 @@ describe('publishing', () => {
     publisher.publish();
     publisher.publish();
     assert.equal(fib.stats().retired, 0);
+  });
+});
+
+describe('publishing our own CIDRs', () => {
+  test('tells the FIB what is configured and claimed, joined, and only when it has changed', () => {
+    const { fib, table, log, publisher } = world();
+    table.reconfigure(
+      { cluster: 'east', local: [parseCidr('10.1.0.0/24')], ownAddresses: [], underlay: null },
+      0,
+      0,
+    );
+    assert.equal(publisher.publish(), true);
+    assert.equal(publisher.publish(), false);
+    table.apply(SOURCE, { kind: 'replace', claims: [localClaim('10.1.1.0/24')] }, 0, 0);
+    assert.equal(publisher.publish(), true);
+    assert.equal(fib.find(parseAddress('10.1.1.9')), 'local');
+    assert.equal(fib.stats().prefixes, 1);
+    table.apply(SOURCE, { kind: 'replace', claims: [] }, 0, 0);
+    publisher.publish();
+    assert.equal(fib.find(parseAddress('10.1.1.9')), undefined);
+    assert.equal(fib.find(parseAddress('10.1.0.9')), 'local');
+    assert.deepEqual(log, [], 'the kernel leads none of it here');
+  });
+
+  test('lets a CIDR pass from us to another cluster and back', () => {
+    const { fib, log, publisher, replace } = world();
+    replace(localClaim('10.2.0.0/16'));
+    publisher.publish();
+    replace({ ...claim('10.2.0.0/16', '172.31.0.2'), id: 'west' });
+    publisher.publish();
+    assert.notEqual(fib.find(parseAddress('10.2.0.1')), 'local');
+    assert.deepEqual(log, ['add 10.2.0.0/16, known']);
+    replace(localClaim('10.2.0.0/16'));
+    publisher.publish();
+    assert.equal(fib.find(parseAddress('10.2.0.1')), 'local');
+    assert.deepEqual(log.slice(1), ['remove 10.2.0.0/16, known']);
+  });
+
+  test('carries them with everything else when the routes of a change did not fit', () => {
+    const { fib, publisher, replace } = world(ARENA_BYTES_MIN);
+    replace(...tooMany(), localClaim('10.200.0.0/16'));
+    assert.throws(() => publisher.publish(), /FIB is full/);
+    replace(claim('10.2.0.0/16', '172.31.0.2'), localClaim('10.200.0.0/16'));
+    publisher.publish();
+    assert.equal(fib.find(parseAddress('10.200.0.1')), 'local');
+    assert.equal(fib.stats().prefixes, 2);
   });
 });
 

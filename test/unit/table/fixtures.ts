@@ -1,5 +1,5 @@
 import { formatCidr, parseAddress, parseCidr } from '../../../src/base/address.ts';
-import type { Claim, Gateway } from '../../../src/table/claim.ts';
+import type { Claim, Gateway, LocalUse } from '../../../src/table/claim.ts';
 import type { TableSettings } from '../../../src/table/refusal.ts';
 import type { Refusal } from '../../../src/table/route.ts';
 import type { SourceOptions } from '../../../src/table/source.ts';
@@ -71,4 +71,20 @@ export function changesOf(table: Table): { set: string[]; removed: string[] } {
 /** Names of the events since the last call. */
 export function eventsOf(table: Table): string[] {
   return table.events().map(({ event }) => event);
+}
+
+/** A claim that `cidr` is our own. Its id is `id`, or `local:` and the CIDR. */
+export function localClaim(cidr: string, local: LocalUse = 'pods', id = `local:${cidr}`): Claim {
+  return { id, cluster: 'east', cidr: parseCidr(cidr), gateways: [], local };
+}
+
+/** All that is ours, joined, as the packet path is told. */
+export function localOf(table: Table): string[] {
+  return table.local().map(formatCidr);
+}
+
+/** Own CIDRs that sources claim and that stand, sorted. */
+export function learnedOf(table: Table): string[] {
+  const learned = table.localCidrs().filter(({ use }) => use !== 'configured');
+  return learned.map(({ cidr }) => formatCidr(cidr)).sort();
 }
