@@ -203,6 +203,7 @@ export class Gateway {
     this.#tunnel.open();
     this.#icmpSocket = this.#openIcmpSocket();
     this.#nat = openServiceNat({
+      native: this.#native,
       netlink: this.#netlink,
       device: config.tunnel.device,
       clock: this.#clock,

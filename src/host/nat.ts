@@ -15,6 +15,8 @@ export interface NatSetup {
   readonly program: NatProgram;
   /** `readDeviceFacts` of nat-devices.ts. May throw. */
   readonly facts: (underlayDevice: string) => DeviceFacts;
+  /** Calls `changed` whenever any device came, went or changed, until it is closed. May throw. */
+  readonly watchLinks: (changed: () => void) => { close(): void };
   /** `release()` of node:os. */
   readonly kernel: string;
   /** One sentence on what is wrong, undefined when nothing is any more. Called only when that changes. */
@@ -31,9 +33,8 @@ export const NAT_CHECK_INTERVAL_MS = 10_000;
  * Keeps our table of NAT rules in the kernel as wished, and puts it back when somebody flushes it. Touches no other table.
  *
  *     const nat = new NatRules({ device, clock, logger, program: runNft, kernel: release(),
- *       facts: (underlay) => readDeviceFacts(netlink, device, underlay), onProblem });
+ *       facts: (underlay) => readDeviceFacts(netlink, device, underlay), watchLinks, onProblem });
  *     nat.apply(wish);       after start, on reload, when own CIDRs or the underlay changed: as often as you like
- *     nat.linksChanged();    when any device came, went or changed
  *     await nat.remove();    last; with tunnel.keepOnExit as well, since nothing would ever remove the rules of a gateway that is not started again
  *
  * A first `apply` removes what a predecessor that was killed left, also when nothing is wished.
@@ -51,6 +52,7 @@ export class NatRules {
   #isDrifted = false;
   #timer: Timer | undefined;
   #settling: Timer | undefined;
+  #links: { close(): void } | undefined;
   #removed = false;
 
   constructor(setup: NatSetup) {
@@ -64,8 +66,8 @@ export class NatRules {
     this.#schedule();
   }
 
-  linksChanged(): void {
-    if (this.#settling !== undefined || this.#removed || this.#wish === undefined) return;
+  #linksChanged(): void {
+    if (this.#settling !== undefined || this.#removed) return;
     this.#settling = this.#setup.clock.after(SETTLE_MS, () => {
       this.#settling = undefined;
       this.#schedule();
@@ -83,6 +85,7 @@ export class NatRules {
     this.#removed = true;
     this.#timer?.cancel();
     this.#settling?.cancel();
+    this.#links?.close();
     this.#work = this.#work.then(() => this.#delete());
     return this.#work;
   }
@@ -130,7 +133,10 @@ export class NatRules {
   }
 
   async #write(wish: NatWish): Promise<void> {
-    const { device, facts, logger } = this.#setup;
+    const { device, facts, watchLinks, logger } = this.#setup;
+    if (this.#removed) return;
+    // Before they are read, so that none falls between.
+    this.#links ??= watchLinks(() => this.#linksChanged());
     const near = nearDevices(facts(wish.underlayDevice));
     const done = this.#done;
     const isSameWish = done !== undefined && isDeepStrictEqual(done.wish, wish);

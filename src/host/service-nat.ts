@@ -3,7 +3,9 @@ import type { Cidr } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
+import type { Native } from '../io/native.ts';
 import type { Netlink } from '../io/netlink.ts';
+import { NetlinkSubscription, NOTICE_GROUP } from '../io/netlink-subscription.ts';
 import type { LocalCidr } from '../table/route.ts';
 import { NatRules } from './nat.ts';
 import { readDeviceFacts } from './nat-devices.ts';
@@ -11,6 +13,7 @@ import { runNft } from './nat-program.ts';
 import type { NatWish } from './nat-table.ts';
 
 export interface ServiceNatParts {
+  readonly native: Native;
   readonly netlink: Netlink;
   /** The TUN device. */
   readonly device: string;
@@ -20,12 +23,14 @@ export interface ServiceNatParts {
 }
 
 /** The NAT rules of this host. */
-export function openServiceNat({ netlink, device, clock, logger, onProblem }: ServiceNatParts): NatRules {
+export function openServiceNat(parts: ServiceNatParts): NatRules {
+  const { native, netlink, device, clock, logger, onProblem } = parts;
   return new NatRules({
     ...{ device, clock, logger, onProblem },
     program: runNft,
     kernel: release(),
     facts: (underlay) => readDeviceFacts(netlink, device, underlay),
+    watchLinks: (changed) => new NetlinkSubscription(native, NOTICE_GROUP.LINKS, changed),
   });
 }
 

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
-import type { NatKeeperRequest } from './nat-keeper.ts';
-import type { Daemon } from './topology/daemon.ts';
+import type { NatWish } from '../../src/host/nat-table.ts';
+import type { GatewayProcess } from './topology/gateway-process.ts';
 import { type IptablesFlavour, natTable, restoreTable } from './topology/kube-proxy.ts';
 import { lacking } from './topology/sandbox.ts';
 import { suiteInScene } from './topology/scene.ts';
 import {
+  configure,
   SERVICE_PORT,
   type ServiceCluster,
   type ServiceClusters,
@@ -14,7 +15,6 @@ import {
 import { type Machine, poll } from './topology/topology.ts';
 import type { PodMachine } from './topology/two-clusters.ts';
 
-const KEEPER = fileURLToPath(new URL('./nat-keeper.js', import.meta.url));
 const SERVER = fileURLToPath(new URL('./topology/web-server.js', import.meta.url));
 const CLIENT = fileURLToPath(new URL('./topology/web-client.js', import.meta.url));
 const TARGET_PORT = 8080;
@@ -48,37 +48,41 @@ async function proxy(
     await restoreTable(machine, flavour, natTable(service, alsoPostrouting));
 }
 
-/** Keeps our rules on a cluster's first node while `body` runs. */
-async function withRules(
-  cluster: ServiceCluster,
-  wish: Partial<NatKeeperRequest>,
-  body: () => Promise<void>,
-): Promise<void> {
-  const keeper = await startKeeper(cluster, wish);
-  try {
-    await body();
-  } finally {
-    assert.equal(await keeper.kill('SIGTERM'), 0, keeper.log());
-  }
+interface Services {
+  readonly cidrs?: readonly string[];
+  readonly masquerade?: NatWish['masquerade'];
+  readonly keepSource?: boolean;
 }
 
-async function startKeeper(cluster: ServiceCluster, wish: Partial<NatKeeperRequest> = {}): Promise<Daemon> {
-  const request: NatKeeperRequest = {
-    device: 'isthmus0',
-    masquerade: 'auto',
-    services: [cluster.serviceCidr],
-    local: [cluster.cidr, cluster.serviceCidr],
-    keepSource: false,
-    underlayDevice: cluster.gateways[0]!.device,
-    ...wish,
-  };
-  const { machine } = cluster.gateways[0]!;
-  const keeper = machine.start('NAT rules', [process.execPath, KEEPER, JSON.stringify(request)]);
-  await poll('the NAT rules are in force', READY_MS, () => {
-    if (!keeper.isRunning) throw new Error(`the keeper of NAT rules ended:\n${keeper.log()}`);
-    return keeper.stdout().includes('\nin force') || keeper.stdout().startsWith('in force');
+/** What the listing of our table has to hold, and must not, once such a wish is in force. */
+const LISTED: Readonly<Record<NatWish['masquerade'], readonly [has: string, lacks: string]>> = {
+  auto: ['oifname @near', 'nothing of this kind'],
+  always: ['masquerade', 'oifname @near'],
+  never: ['snat to ip saddr', 'masquerade'],
+};
+
+/** Gives the first gateway of a cluster this section `services`, and waits until its rules are in the kernel. */
+async function serve(
+  gateway: GatewayProcess,
+  local: ServiceCluster,
+  remote: ServiceCluster,
+  services: Services,
+): Promise<void> {
+  configure(gateway, local, remote, services);
+  await gateway.command('reload');
+  const { masquerade = 'auto', keepSource = false, cidrs } = services;
+  const [has, lacks] = LISTED[masquerade];
+  await poll('the NAT rules are as wished', READY_MS, async () => {
+    if (cidrs?.length === 0) return (await tables(gateway.machine)).length === 0;
+    const table = await listing(gateway.machine);
+    return (
+      table.includes(has) && !table.includes(lacks) && table.includes('oifname "isthmus0"') === keepSource
+    );
   });
-  return keeper;
+}
+
+async function listing(machine: Machine): Promise<string> {
+  return (await tables(machine)).length === 0 ? '' : machine.exec('nft', 'list', 'table', 'ip', 'isthmus');
 }
 
 /** `server client` of each connection from a pod to an address. */
@@ -98,115 +102,106 @@ for (const flavour of ['iptables-nft', 'iptables-legacy'] as const) {
   const make = async () => startServers(await serviceClusters());
 
   suiteInScene(`services behind kube-proxy's rules (${flavour})`, { make, skip }, (check) => {
-    check('without our rules kube-proxy takes clients of another cluster for strangers', async ({ a, b }) => {
+    check('without our rules kube-proxy takes clients of another cluster for strangers', async (scene) => {
+      const { a, b, gwB } = scene;
+      await serve(gwB, b, a, { cidrs: [] });
       await proxy(flavour, b, [b.pods[0]!]);
-      const answers = await ask(a.pods[0]!.machine, b.serviceAddress);
-      assert.deepEqual(answers, ['podB1 10.2.1.1']);
+      assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress), ['podB1 10.2.1.1']);
     });
 
-    check('each cluster reaches the service of the other, and its server sees the pod', async ({ a, b }) => {
+    check('each cluster reaches the service of the other, and its server sees the pod', async (scene) => {
+      const { a, b, gwA, gwB } = scene;
       await proxy(flavour, a, [a.pods[0]!]);
       await proxy(flavour, b, [b.pods[0]!]);
-      await withRules(a, {}, () =>
-        withRules(b, {}, async () => {
-          assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress), [`podB1 ${a.pods[0]!.address}`]);
-          assert.deepEqual(await ask(b.pods[0]!.machine, a.serviceAddress), [`podA1 ${b.pods[0]!.address}`]);
-        }),
-      );
+      await serve(gwA, a, b, {});
+      await serve(gwB, b, a, {});
+      assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress), [`podB1 ${a.pods[0]!.address}`]);
+      assert.deepEqual(await ask(b.pods[0]!.machine, a.serviceAddress), [`podA1 ${b.pods[0]!.address}`]);
     });
 
     check('auto: an endpoint on another node answers through this gateway, not by its own', async (scene) => {
-      const { a, b } = scene;
-      const [gateway] = b.gateways;
+      const { a, b, gwB } = scene;
       await proxy(flavour, b, [b.pods[1]!]);
-      await withRules(b, { masquerade: 'never' }, async () => {
-        assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress, 1, 1000), ['no answer']);
-      });
-      await withRules(b, {}, async () => {
-        assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress), [`podB2 ${gateway!.address}`]);
-      });
+      await serve(gwB, b, a, { masquerade: 'never' });
+      assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress, 1, 1000), ['no answer']);
+      await serve(gwB, b, a, {});
+      const answers = await ask(a.pods[0]!.machine, b.serviceAddress);
+      assert.deepEqual(answers, [`podB2 ${b.gateways[0]!.address}`]);
     });
 
-    check(
-      'auto: of two endpoints the one on this node sees the pod, the other this node',
-      async ({ a, b }) => {
-        await proxy(flavour, b, b.pods);
-        await withRules(b, {}, async () => {
-          const answers = await ask(a.pods[0]!.machine, b.serviceAddress, 40);
-          const expected = [`podB1 ${a.pods[0]!.address}`, `podB2 ${b.gateways[0]!.address}`];
-          assert.deepEqual([...new Set(answers)].sort(), expected);
-        });
-      },
-    );
+    check('auto: of two endpoints the one on this node sees the pod, the other this node', async (scene) => {
+      const { a, b, gwB } = scene;
+      await proxy(flavour, b, b.pods);
+      await serve(gwB, b, a, {});
+      const answers = await ask(a.pods[0]!.machine, b.serviceAddress, 40);
+      const expected = [`podB1 ${a.pods[0]!.address}`, `podB2 ${b.gateways[0]!.address}`];
+      assert.deepEqual([...new Set(answers)].sort(), expected);
+    });
 
-    check('always: the server sees this node even where it is on it', async ({ a, b }) => {
+    check('always: the server sees this node even where it is on it', async ({ a, b, gwB }) => {
       await proxy(flavour, b, [b.pods[0]!]);
-      await withRules(b, { masquerade: 'always' }, async () => {
-        assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress), ['podB1 10.2.1.1']);
-      });
+      await serve(gwB, b, a, { masquerade: 'always' });
+      assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress), ['podB1 10.2.1.1']);
     });
 
-    check('never: every server sees the pod, where the nodes lead replies back here', async ({ a, b }) => {
+    check('never: every server sees the pod, where the nodes lead replies back here', async (scene) => {
+      const { a, b, gwB } = scene;
       const [first, second] = b.gateways;
       await second!.machine.ip(`route add ${a.cidr} via ${first!.address} metric 50`);
       await proxy(flavour, b, b.pods);
-      await withRules(b, { masquerade: 'never' }, async () => {
-        const answers = await ask(a.pods[0]!.machine, b.serviceAddress, 40);
-        const client = a.pods[0]!.address;
-        assert.deepEqual([...new Set(answers)].sort(), [`podB1 ${client}`, `podB2 ${client}`]);
-      });
+      await serve(gwB, b, a, { masquerade: 'never' });
+      const answers = await ask(a.pods[0]!.machine, b.serviceAddress, 40);
+      const client = a.pods[0]!.address;
+      assert.deepEqual([...new Set(answers)].sort(), [`podB1 ${client}`, `podB2 ${client}`]);
       await second!.machine.ip(`route del ${a.cidr} via ${first!.address} metric 50`);
     });
 
-    check(
-      'keepSource: a CNI that masquerades what leaves the cluster does not hide pods',
-      async ({ a, b }) => {
-        // As flannel and Calico's natOutgoing have it: whatever leaves the pod network.
-        const leaving = `-s ${a.cidr} ! -d ${a.cidr} -m comment --comment "flanneld masq" -j MASQUERADE --random-fully`;
-        await proxy(flavour, a, [a.pods[0]!], [leaving]);
-        await proxy(flavour, b, [b.pods[0]!]);
-        await withRules(b, {}, async () => {
-          await withRules(a, { keepSource: true }, async () => {
-            const answers = await ask(a.pods[0]!.machine, b.serviceAddress);
-            assert.deepEqual(answers, [`podB1 ${a.pods[0]!.address}`]);
-          });
-          // The kernel takes the underlay address for want of one on the device, and a tunnel carries no packet of its own end.
-          assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress, 1, 1000), ['no answer']);
-        });
-        await proxy(flavour, a, [a.pods[0]!]);
-      },
-    );
-
-    check('a pod that came later sees its clients too', async ({ a, b, topology }) => {
-      const node = b.gateways[0]!.machine;
-      await withRules(b, {}, async () => {
-        const pod = await topology.machine('podB3');
-        await topology.cable(
-          { machine: pod, device: 'eth0', addresses: ['10.2.3.2/24'] },
-          { machine: node, device: 'cali3', addresses: ['10.2.3.1/24'] },
-        );
-        await pod.ip('route add default via 10.2.3.1');
-        await poll('the device is near', READY_MS, async () =>
-          (await node.exec('nft', 'list', 'set', 'ip', 'isthmus', 'near')).includes('"cali3"'),
-        );
-        const later = { machine: pod, address: '10.2.3.2' };
-        const server = pod.start('web server', [process.execPath, SERVER, 'podB3', String(TARGET_PORT)]);
-        await poll('the web server listens', READY_MS, () => server.stdout().includes('listening'));
-        await proxy(flavour, b, [later]);
-        assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress), [`podB3 ${a.pods[0]!.address}`]);
-      });
+    check('keepSource: a CNI that masquerades what leaves the cluster does not hide pods', async (scene) => {
+      const { a, b, gwA, gwB } = scene;
+      // As flannel and Calico's natOutgoing have it: whatever leaves the pod network.
+      const leaving = `-s ${a.cidr} ! -d ${a.cidr} -m comment --comment "flanneld masq" -j MASQUERADE --random-fully`;
+      await proxy(flavour, a, [a.pods[0]!], [leaving]);
+      await proxy(flavour, b, [b.pods[0]!]);
+      await serve(gwB, b, a, {});
+      await serve(gwA, a, b, { keepSource: true });
+      assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress), [`podB1 ${a.pods[0]!.address}`]);
+      // The kernel takes the underlay address for want of one on the device, and a tunnel carries no packet of its own end.
+      await serve(gwA, a, b, { keepSource: false });
+      assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress, 1, 1000), ['no answer']);
+      await proxy(flavour, a, [a.pods[0]!]);
     });
 
-    check('the table goes with the gateway, and what a killed one left is replaced', async ({ b }) => {
-      const { machine } = b.gateways[0]!;
-      assert.deepEqual(await tables(machine), []);
-      const killed = await startKeeper(b, { masquerade: 'always' });
-      await killed.kill('SIGKILL');
-      assert.match(await machine.exec('nft', 'list', 'table', 'ip', 'isthmus'), /masquerade/);
-      await withRules(b, { masquerade: 'never' }, async () => {
-        assert.doesNotMatch(await machine.exec('nft', 'list', 'table', 'ip', 'isthmus'), /masquerade/);
+    check('a pod that came later sees its clients too', async ({ a, b, gwB, topology }) => {
+      await serve(gwB, b, a, {});
+      const pod = await topology.machine('podB3');
+      await topology.cable(
+        { machine: pod, device: 'eth0', addresses: ['10.2.3.2/24'] },
+        { machine: gwB.machine, device: 'cali3', addresses: ['10.2.3.1/24'] },
+      );
+      await pod.ip('route add default via 10.2.3.1');
+      await poll('the device is near', READY_MS, async () =>
+        (await listing(gwB.machine)).includes('"cali3"'),
+      );
+      const server = pod.start('web server', [process.execPath, SERVER, 'podB3', String(TARGET_PORT)]);
+      await poll('the web server listens', READY_MS, () => server.stdout().includes('listening'));
+      await proxy(flavour, b, [{ machine: pod, address: '10.2.3.2' }]);
+      assert.deepEqual(await ask(a.pods[0]!.machine, b.serviceAddress), [`podB3 ${a.pods[0]!.address}`]);
+    });
+
+    check('the rules go with the gateway, and those of a killed one are replaced', async (scene) => {
+      const { a, b, gwB } = scene;
+      await serve(gwB, b, a, { masquerade: 'always' });
+      await gwB.kill('SIGKILL');
+      assert.match(await listing(gwB.machine), /masquerade/);
+      configure(gwB, b, a, { masquerade: 'never' });
+      gwB.start();
+      await gwB.ready();
+      await poll('what was left is replaced', READY_MS, async () => {
+        const table = await listing(gwB.machine);
+        return table.includes('snat to ip saddr') && !table.includes('masquerade');
       });
-      assert.deepEqual(await tables(machine), []);
+      assert.equal(await gwB.kill('SIGTERM'), 0);
+      assert.deepEqual(await tables(gwB.machine), []);
     });
   });
 }
@@ -215,19 +210,18 @@ suiteInScene(
   'NAT rules that somebody removes',
   { make: serviceClusters, skip: lacking('nft', 'nftables') },
   (check) => {
-    check("are put back, and nobody else's are touched", async ({ b }) => {
-      const { machine } = b.gateways[0]!;
-      const keeper = await startKeeper(b);
+    check("are put back, and nobody else's are touched", async ({ gwB }) => {
+      const { machine } = gwB;
+      await poll('the NAT rules are there', READY_MS, async () => (await listing(machine)) !== '');
       const before = await machine.exec('nft', '-s', 'list', 'ruleset');
       await machine.exec('nft', 'flush', 'ruleset');
       await machine.exec('nft', 'add', 'table', 'ip', 'somebody');
       const others = await machine.exec('nft', '-s', 'list', 'ruleset');
-      await poll('the rules are back', PUT_BACK_MS, async () => (await tables(machine)).length === 1);
-      await poll('both tables are whole', READY_MS, async () => {
+      await poll('both tables are whole', PUT_BACK_MS, async () => {
         const after = await machine.exec('nft', '-s', 'list', 'ruleset');
         return after.includes(before.trim()) && after.includes(others.trim());
       });
-      assert.equal(await keeper.kill('SIGTERM'), 0);
+      assert.equal(await gwB.kill('SIGTERM'), 0);
       assert.equal(await machine.exec('nft', '-s', 'list', 'ruleset'), others);
     });
   },

@@ -27,6 +27,8 @@ class FakeHost {
   kernel = '6.1.0';
   factsFailure: string | undefined;
   readonly scripts: string[] = [];
+  /** Tells the rules of it, as long as they listen. */
+  linksChanged: (() => void) | undefined;
   listings = 0;
   readonly problems: (string | undefined)[] = [];
   readonly #timers: { readonly delayMs: number; readonly action: () => void }[] = [];
@@ -51,6 +53,14 @@ class FakeHost {
         if (this.factsFailure !== undefined) throw new Error(this.factsFailure);
         const links = this.devices.map((name) => ({ name, kind: 'veth' }) as Link);
         return { links, away: new Set<string>(), ports: () => undefined };
+      },
+      watchLinks: (changed) => {
+        this.linksChanged = changed;
+        return {
+          close: () => {
+            this.linksChanged = undefined;
+          },
+        };
       },
       onProblem: (problem) => this.problems.push(problem),
     });
@@ -123,8 +133,8 @@ test('devices that come are added after a moment, without a new table', async ()
   const host = new FakeHost();
   const rules = await applied(host);
   host.devices = ['cali1', 'cali2'];
-  rules.linksChanged();
-  rules.linksChanged();
+  host.linksChanged?.();
+  host.linksChanged?.();
   assert.deepEqual(host.delays, [NAT_CHECK_INTERVAL_MS, 100]);
   host.elapse();
   await rules.settled;
@@ -138,7 +148,7 @@ test('devices that come while the table is gone bring the whole table back', asy
   const rules = await applied(host);
   host.table = undefined;
   host.devices = ['cali2'];
-  rules.linksChanged();
+  host.linksChanged?.();
   host.elapse();
   await rules.settled;
   assert.match(host.table ?? '', /elements = \{ "cali2" \}/);
@@ -209,14 +219,14 @@ for (const [kernel, tooOld] of [
 test('removing ends everything: the table, the look-out, and later wishes', async () => {
   const host = new FakeHost();
   const rules = await applied(host);
-  rules.linksChanged();
+  host.linksChanged?.();
   await rules.remove();
   await rules.remove();
   assert.equal(host.table, undefined);
   assert.deepEqual(host.delays, []);
   rules.apply({ ...WISH, masquerade: 'never' });
-  rules.linksChanged();
   await rules.settled;
+  assert.equal(host.linksChanged, undefined);
   assert.equal(host.scripts.length, 2);
 });
 
