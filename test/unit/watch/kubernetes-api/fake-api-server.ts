@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { KubernetesAccess } from '../../../../src/watch/kubernetes-api/access.ts';
 import { errorEvent, send, sendJson, sendStatus } from './fake-answers.ts';
 import { type FakeObject, FakeStore, type StoredEvent } from './fake-store.ts';
@@ -48,6 +49,8 @@ interface OpenWatch {
 export class FakeApiServer {
   readonly requests: FakeRequest[] = [];
   readonly store = new FakeStore();
+  /** Common names of the client certificates of the TLS connections so far. */
+  readonly clientNames: string[] = [];
   /** Requests must have one of these as bearer token; undefined: all are let in. */
   tokens: Set<string> | undefined;
   /** How a watch from before the compaction is refused. */
@@ -84,6 +87,10 @@ export class FakeApiServer {
       this.#sockets.add(socket);
       socket.on('error', () => socket.destroy());
       socket.on('close', () => this.#sockets.delete(socket));
+    });
+    this.#server.on('secureConnection', (socket: TLSSocket) => {
+      const { CN } = socket.getPeerCertificate().subject ?? {};
+      if (typeof CN === 'string') this.clientNames.push(CN);
     });
     this.store.onEvent = (event) => this.#push(event);
   }
