@@ -8,7 +8,7 @@ import type { Daemon } from './daemon.ts';
 import { type Machine, poll, run, type Topology } from './topology.ts';
 import type { ClusterMachines, GatewayMachine, TwoClusters } from './two-clusters.ts';
 
-const PROGRAM = fileURLToPath(new URL('../../../src/main.js', import.meta.url));
+export const PROGRAM = fileURLToPath(new URL('../../../src/main.js', import.meta.url));
 const READY_MS = 10_000;
 
 /** A remote cluster as configuration and watched files write it. */
