@@ -1,3 +1,4 @@
+import { assert } from '../../base/assert.ts';
 import type { WatchEnvironment } from '../environment.ts';
 import type { EtcdAccess } from '../etcd-api/access.ts';
 import { EtcdApi } from '../etcd-api/api.ts';
@@ -111,9 +112,7 @@ export function openEtcd(source: string, access: EtcdAccess, environment: WatchE
     blocks: () => stream(BLOCKS, blockOfKey),
     nodes: (reading) => resources(ETCD_NODES, (object, name) => etcdNodeOf(object, name, reading)),
     tunnelGateways() {
-      throw new Error(
-        'etcd has no TunnelGateway objects; the constructor of the watcher refuses to look for them',
-      );
+      assert(false, 'the constructor of the watcher refuses to look for TunnelGateway objects in etcd');
     },
     close() {
       for (const state of states) streams.close(state);
