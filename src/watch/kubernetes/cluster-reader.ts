@@ -7,28 +7,30 @@ import type { GatewaySelection } from '../gateway-selection.ts';
 import { isMalformed, type Malformed } from '../last-good.ts';
 import type { StoreEvent } from '../store-event.ts';
 import type { Watcher } from '../watcher.ts';
-import { AwayWatcher, amended } from './child-watchers.ts';
+import { type Amendment, AwayWatcher, amended } from './child-watchers.ts';
 import { type ClusterCredentials, credentialsOf } from './cluster-secret.ts';
 import type { Connection } from './connection.ts';
 import type { ClusterAccess, RemoteCluster } from './remote-cluster.ts';
 import { sleep } from './sleep.ts';
 
-/** How one remote cluster is to be read. */
+/** How a source reads one remote cluster. */
 export interface ChildPlan {
+  /** Of the source. */
   readonly name: string;
   readonly cluster: string;
-  /** Of no meaning with credentials for etcd, where only Calico keeps its objects. */
-  readonly source: ClusterAccess['source'];
+  /** `services`: the service addresses alone, where the pod addresses come from elsewhere. */
+  readonly reads: ClusterAccess['source'] | 'services';
   readonly aggregate: 'pool' | 'block';
   readonly gateways: GatewaySelection;
   readonly serviceCidrs: 'auto' | readonly Cidr[];
   readonly credentials: ClusterCredentials;
   /** Where the credentials are from, for messages: `Secret isthmus-system/west-access`. */
   readonly describe: string;
+  readonly amendment: Amendment;
 }
 
 export interface ClusterReaderOptions {
-  /** Of the source that it becomes. */
+  /** Of the source that the cluster becomes; a second one for services has `/services` behind it. */
   readonly name: string;
   readonly cluster: string;
   /** To the API server that has the Secret. */
@@ -36,6 +38,8 @@ export interface ClusterReaderOptions {
   readonly children: ChildSources;
   readonly environment: WatchEnvironment;
   readonly watcherOf: (plan: ChildPlan, environment: WatchEnvironment) => Watcher;
+  /** `sources` is another list now. Not called from within `set`. */
+  readonly onSources: () => void;
 }
 
 /** A list-watch of a Secret that ends or throws is a fault of ours; it is started again after this. */
@@ -44,7 +48,15 @@ const RESTART_AFTER_MS = 1000;
 type Accessible = RemoteCluster & { readonly access: ClusterAccess };
 type SecretEvent = StoreEvent<ClusterCredentials | Malformed>;
 
-/** Follows the Secret of one RemoteCluster, and keeps a source that reads the cluster with what is in it. */
+/** A source as it was last made. */
+interface Slot {
+  /** What from: a plan, or why there can be none. */
+  readonly made: ChildPlan | string;
+  /** What it says of itself. */
+  note: ClusterNote | undefined;
+}
+
+/** Follows the Secret of one RemoteCluster, and keeps the sources that read the cluster with what is in it. */
 export class ClusterReader {
   readonly #options: ClusterReaderOptions;
   #cluster: Accessible | undefined;
@@ -55,10 +67,7 @@ export class ClusterReader {
   #away: string | undefined;
   /** What the object itself has wrong now, since when the last good one is used. */
   #malformed: string | undefined;
-  /** What the child says of itself. */
-  #childNote: ClusterNote | undefined;
-  /** What the child was made from: a plan with its amendments, or why there can be none. */
-  #made: unknown;
+  readonly #slots = new Map<string, Slot>();
   #secret: AbortController | undefined;
 
   constructor(options: ClusterReaderOptions) {
@@ -74,10 +83,18 @@ export class ClusterReader {
     this.#refresh();
   }
 
-  /** The child stays as it is: it belongs to whoever runs the sources. */
+  /** Names of the sources that it has, or will have when it knows the credentials. */
+  get sources(): readonly string[] {
+    const { name } = this.#options;
+    const { source } = this.#cluster?.access ?? {};
+    const isOne = source === 'Kubernetes' || this.#credentials?.kind === 'etcd';
+    return isOne ? [name] : [name, servicesOf(name)];
+  }
+
+  /** The sources stay as they are: they belong to whoever runs them. */
   close(): void {
     this.#secret?.abort();
-    // The child takes its own note back when it ends, which is later.
+    // Sources take their own notes back when they end, which is later.
     this.#cluster = undefined;
     this.#options.environment.notes.delete(this.#options.cluster);
   }
@@ -119,6 +136,7 @@ export class ClusterReader {
   }
 
   #hear(event: SecretEvent, { namespace, name }: ClusterAccess['secret']): void {
+    const before = this.sources;
     this.#away = event.kind === 'stale' || event.kind === 'absent' ? event.reason : undefined;
     if (
       event.kind === 'replace' ||
@@ -135,74 +153,90 @@ export class ClusterReader {
       }
     }
     this.#refresh();
+    if (!isDeepStrictEqual(before, this.sources)) this.#options.onSources();
   }
 
-  /** Brings child and note in line with what is known. */
+  /** Brings sources and note in line with what is known. */
   #refresh(): void {
-    const { name, children } = this.#options;
     const cluster = this.#cluster;
     if (cluster === undefined) return;
     // A server that is away says nothing against credentials that were good: only where there are none yet it is the reason.
     const reason = this.#broken ?? (this.#credentials === undefined ? this.#away : undefined);
-    if (reason !== undefined) {
-      if (this.#made !== reason) {
-        this.#childNote = undefined;
-        children.set(new AwayWatcher(name, reason));
-      }
-      this.#made = reason;
-    } else if (this.#credentials !== undefined) this.#read(cluster, this.#credentials);
+    if (reason !== undefined) for (const name of this.sources) this.#place(name, reason);
+    else if (this.#credentials !== undefined) {
+      for (const plan of this.#plans(cluster, this.#credentials)) this.#place(plan.name, plan);
+    }
+    const names = this.sources;
+    for (const name of this.#slots.keys()) if (!names.includes(name)) this.#slots.delete(name);
     this.#writeNote(cluster, reason);
   }
 
-  #read(cluster: Accessible, credentials: ClusterCredentials): void {
-    const { name, children, environment, watcherOf } = this.#options;
-    const plan = this.#plan(cluster, credentials);
-    const amendment = { cluster: this.#options.cluster, cidrs: cluster.cidrs, gateways: cluster.gateways };
-    const made = { plan, amendment };
-    if (isDeepStrictEqual(this.#made, made)) return;
-    this.#made = made;
-    this.#childNote = undefined;
-    const notes = new NotesOfChild((note) => this.#hearChild(made, note));
+  #place(name: string, made: ChildPlan | string): void {
+    if (isDeepStrictEqual(this.#slots.get(name)?.made, made)) return;
+    const { children, environment, watcherOf } = this.#options;
+    const slot: Slot = { made, note: undefined };
+    this.#slots.set(name, slot);
+    if (typeof made === 'string') {
+      children.set(new AwayWatcher(name, made));
+      return;
+    }
+    const notes = new NotesOfChild((note) => {
+      // A source that was replaced may speak once more.
+      if (this.#slots.get(name) !== slot || this.#cluster === undefined) return;
+      slot.note = note;
+      this.#writeNote(this.#cluster, undefined);
+    });
     try {
-      children.set(amended(watcherOf(plan, { ...environment, notes }), amendment));
+      children.set(amended(watcherOf(made, { ...environment, notes }), made.amendment));
     } catch (thrown) {
       if (!(thrown instanceof GatewayError)) throw thrown;
       const problem = `RemoteCluster/${this.#options.cluster}: ${thrown.message}`;
-      this.#childNote = { origin: name, dns: null, server: null, problems: [problem] };
+      slot.note = { origin: name, dns: null, server: null, problems: [problem] };
       children.set(new AwayWatcher(name, problem));
     }
   }
 
-  #plan({ access, selection, serviceCidrs }: Accessible, credentials: ClusterCredentials): ChildPlan {
-    return {
-      name: this.#options.name,
-      cluster: this.#options.cluster,
-      source: access.source,
+  #plans(remote: Accessible, credentials: ClusterCredentials): ChildPlan[] {
+    const { name, cluster } = this.#options;
+    const { access, cidrs, gateways, selection, serviceCidrs } = remote;
+    const plan: ChildPlan = {
+      name,
+      cluster,
+      reads: access.source,
       aggregate: access.aggregate,
       gateways: selection,
       serviceCidrs: serviceCidrs ?? 'auto',
       credentials,
       describe: `Secret ${access.secret.namespace}/${access.secret.name}`,
+      amendment: { cluster, cidrs, gateways },
     };
-  }
-
-  /** A child that was replaced may speak once more. */
-  #hearChild(made: object, note: ClusterNote | undefined): void {
-    if (this.#made !== made || this.#cluster === undefined) return;
-    this.#childNote = note;
-    this.#writeNote(this.#cluster, undefined);
+    // Only Calico keeps its objects in an etcd of its own, and there are none of services among them.
+    if (credentials.kind === 'etcd') {
+      const all = [...cidrs, ...(serviceCidrs ?? [])];
+      return [{ ...plan, reads: 'Calico', amendment: { cluster, cidrs: all, gateways } }];
+    }
+    if (access.source === 'Kubernetes') return [plan];
+    // What Calico and Cilium know ends with pods.
+    const amendment = { cluster, cidrs: [], gateways };
+    return [plan, { ...plan, name: servicesOf(name), reads: 'services', amendment }];
   }
 
   #writeNote({ dns }: RemoteCluster, reason: string | undefined): void {
     const { cluster, environment } = this.#options;
-    const problems = [this.#malformed, reason ?? this.#away, ...(this.#childNote?.problems ?? [])];
+    const notes = [...this.#slots.values()].map(({ note }) => note);
+    const problems = [this.#malformed, reason ?? this.#away, ...notes.flatMap((note) => note?.problems)];
     environment.notes.set(cluster, {
       origin: `RemoteCluster/${cluster}`,
       dns,
-      server: this.#childNote?.server ?? null,
-      problems: problems.filter((problem) => problem !== undefined),
+      server: notes.find((note) => note !== undefined && note.server !== null)?.server ?? null,
+      problems: [...new Set(problems.filter((problem) => problem !== undefined))],
     });
   }
+}
+
+/** Name of the source of a cluster's services, where that is not the one of its pods. */
+export function servicesOf(name: string): string {
+  return `${name}/services`;
 }
 
 /** What a child notes on its cluster is merged with what its RemoteCluster says. */

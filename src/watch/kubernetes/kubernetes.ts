@@ -36,6 +36,8 @@ export interface KubernetesWatcherOptions {
   readonly remoteClusters: boolean;
   /** Takes the clusters that RemoteClusters lead to. */
   readonly children: ChildSources | undefined;
+  /** Whether the nodes' pod CIDRs count, as they do by default; where Calico or Cilium gives out addresses they mean nothing. */
+  readonly pods?: boolean;
   readonly environment: WatchEnvironment;
   /** For tests; over the network otherwise. */
   readonly connect?: Connect;
@@ -126,11 +128,11 @@ export class KubernetesWatcher implements Watcher {
   }
 
   #reading(): NodeReading {
-    const { addressType, gateways } = this.#options;
-    if (this.#local) return { addressType, matches: () => false, addresses: 'ignored' };
+    const { addressType, gateways, pods = true } = this.#options;
+    if (this.#local) return { pods, addressType, matches: () => false, addresses: 'ignored' };
     const addresses =
       gateways.kind === 'all' ? 'of-all' : gateways.kind === 'labels' ? 'of-matching' : 'optional';
-    return { addressType, matches: this.#matches, addresses };
+    return { pods, addressType, matches: this.#matches, addresses };
   }
 
   #services(connection: Connection): ObjectStream<KubernetesObjects['services']> {
@@ -195,13 +197,14 @@ function childWatcherOf(plan: ChildPlan, parent: KubernetesWatcherOptions): Watc
   if (credentials.kind === 'etcd')
     return new CalicoWatcher({ ...base, aggregate, datastore: { kind: 'etcd', access: credentials.access } });
   const api: KubernetesAccess = { kind: 'kubeconfig-text', text: credentials.kubeconfig, describe };
-  if (plan.source === 'Calico')
+  if (plan.reads === 'Calico')
     return new CalicoWatcher({ ...base, aggregate, datastore: { kind: 'kubernetes', api } });
-  if (plan.source === 'Cilium') return new CiliumWatcher({ ...base, api });
+  if (plan.reads === 'Cilium') return new CiliumWatcher({ ...base, api });
   const { serviceCidrs } = plan;
   return new KubernetesWatcher({
     ...base,
     api,
+    pods: plan.reads !== 'services',
     serviceCidrs,
     addressType,
     remoteClusters: false,

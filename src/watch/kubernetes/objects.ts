@@ -29,6 +29,8 @@ export interface ServiceRange {
 export type AddressType = 'InternalIP' | 'ExternalIP';
 
 export interface NodeReading {
+  /** Whether pod CIDRs count; where Calico or Cilium gives out addresses, those of Nodes are nobody's. */
+  readonly pods: boolean;
   readonly addressType: AddressType;
   readonly matches: (labels: Readonly<Record<string, string>> | undefined) => boolean;
   /** Which nodes must have an address; `ignored`: none is asked for one, since nobody sends to nodes of our own cluster. */
@@ -39,7 +41,7 @@ export function nodeOf(object: KubernetesObject, reading: NodeReading): Kubernet
   return wellFormed(`Node/${object.metadata.name}`, () => {
     const matches = reading.matches(object.metadata.labels);
     const { addresses } = reading;
-    const podCidrs = podCidrsOf(object);
+    const podCidrs = reading.pods ? podCidrsOf(object) : [];
     // What nobody asks for must not make a change of the object one of the node.
     if (addresses === 'ignored') return { podCidrs, address: undefined, matches, ready: true };
     const address = nodeAddress(object, reading.addressType);

@@ -1,7 +1,7 @@
 import type { ChildSources } from '../environment.ts';
 import { isMalformed, type LastGood, type Malformed } from '../last-good.ts';
 import type { StoreEvent } from '../store-event.ts';
-import { ClusterReader, type ClusterReaderOptions } from './cluster-reader.ts';
+import { ClusterReader, type ClusterReaderOptions, servicesOf } from './cluster-reader.ts';
 import type { RemoteCluster } from './remote-cluster.ts';
 
 export interface RemoteClustersOptions
@@ -11,12 +11,14 @@ export interface RemoteClustersOptions
   readonly children: ChildSources;
 }
 
-/** The RemoteClusters of our own API server: a source for each that has an access, and a note on every one. */
+/** The RemoteClusters of our own API server: a source or two for each that has an access, and a note on every one. */
 export class RemoteClusters {
   readonly #options: RemoteClustersOptions;
   readonly #readers = new Map<string, ClusterReader>();
   /** What is wrong with an object now, by name. */
   readonly #malformed = new Map<string, string>();
+  /** Such as never made sense to us. They did to whoever wrote the snapshot, so that what was known of them stays. */
+  #unread: readonly string[] = [];
   /** Those without a reader that have a note. */
   readonly #noted = new Set<string>();
 
@@ -27,21 +29,14 @@ export class RemoteClusters {
   /** After each `replace` and `change`, which `clusters` has taken in. */
   update(event: StoreEvent<RemoteCluster | Malformed>, clusters: LastGood<RemoteCluster>): void {
     this.#noteMalformed(event);
-    const { parent, children } = this.#options;
-    const kept = new Set<string>();
-    // One that never made sense to us did to whoever wrote the snapshot: what was known of it stays.
-    for (const name of this.#malformed.keys()) kept.add(name);
-    for (const [name, { access }] of clusters.entries()) {
-      if (access === undefined) kept.delete(name);
-      else kept.add(name);
-    }
     for (const [name, reader] of this.#readers) {
       if (clusters.get(name)?.access !== undefined) continue;
       reader.close();
       this.#readers.delete(name);
     }
-    children.retain(new Set([...kept].map((name) => `${parent}/${name}`)));
+    this.#unread = [...this.#malformed.keys()].filter((name) => clusters.get(name) === undefined);
     for (const [name, cluster] of clusters.entries()) this.#setReader(name, cluster);
+    this.#retain();
     this.#writeNotes(clusters);
   }
 
@@ -50,6 +45,17 @@ export class RemoteClusters {
     this.#readers.clear();
     for (const name of this.#noted) this.#options.environment.notes.delete(name);
     this.#noted.clear();
+  }
+
+  #retain(): void {
+    const { parent, children } = this.#options;
+    const names = new Set<string>();
+    for (const reader of this.#readers.values()) for (const name of reader.sources) names.add(name);
+    for (const unread of this.#unread) {
+      const name = `${parent}/${unread}`;
+      names.add(name).add(servicesOf(name));
+    }
+    children.retain(names);
   }
 
   #noteMalformed(event: StoreEvent<RemoteCluster | Malformed>): void {
@@ -68,7 +74,12 @@ export class RemoteClusters {
     const { parent, ...options } = this.#options;
     let reader = this.#readers.get(name);
     if (reader === undefined) {
-      reader = new ClusterReader({ ...options, name: `${parent}/${name}`, cluster: name });
+      reader = new ClusterReader({
+        ...options,
+        name: `${parent}/${name}`,
+        cluster: name,
+        onSources: () => this.#retain(),
+      });
       this.#readers.set(name, reader);
       this.#noted.delete(name);
     }

@@ -8,6 +8,7 @@ import { isMalformed } from '../../../../src/watch/last-good.ts';
 import { matcherOf } from '../../../../src/watch/node-gateways.ts';
 
 const reading = (changes: Partial<NodeReading> = {}): NodeReading => ({
+  pods: true,
   addressType: 'InternalIP',
   matches: () => false,
   addresses: 'of-all',
@@ -67,6 +68,12 @@ describe('a Node', () => {
     const other = nodeOf(node({}, []), reading({ addresses: 'of-matching', matches }));
     assert.ok(!isMalformed(other));
     assert.equal(other.matches, false);
+  });
+
+  it("has no pod CIDRs where those of Nodes are nobody's, whatever stands there", () => {
+    const read = nodeOf(node({ podCIDR: 'nonsense' }), reading({ pods: false }));
+    assert.ok(!isMalformed(read));
+    assert.deepEqual(read.podCidrs, []);
   });
 
   it('says nothing of addresses and health where nobody sends to it, so that its heartbeats are no changes', () => {

@@ -238,7 +238,7 @@ describe('a RemoteCluster with an access', () => {
     await test.stop();
   });
 
-  it('is read as Calico or Cilium would be, if it says so', async () => {
+  it('has the pods that Calico or Cilium tells, if it says so, and its services in a source of their own', async () => {
     const test = await rig();
     test.west.put(POOLS, { metadata: { name: 'pods' }, spec: { cidr: '192.168.0.0/16' } });
     for (const path of [POOLS, BLOCKS]) test.west.store.serve(path);
@@ -249,9 +249,26 @@ describe('a RemoteCluster with an access', () => {
     test.secret({ datastoreType: 'kubernetes', kubeconfig: test.west.kubeconfig() });
     test.remote({ access: { ...ACCESS, source: 'Calico' } });
     test.start();
-    await test.shows('192.168.0.0/16 west by 172.31.0.11');
+    const services = '10.112.0.0/16 west by 172.31.0.11';
+    await test.shows('192.168.0.0/16 west by 172.31.0.11', services);
+    const names = () => test.table.sources().map(({ name }) => name);
+    assert.deepEqual(names(), [PARENT, `${PARENT}/west`, `${PARENT}/west/services`]);
     test.remote({ access: { ...ACCESS, source: 'Cilium' } });
-    await test.shows('10.4.0.0/24 west by 172.31.0.11');
+    await test.shows('10.4.0.0/24 west by 172.31.0.11', services);
+    test.own.remove(SECRETS, 'isthmus-system/west-access');
+    await test.sourceIs('stale', /there is none/);
+    assert.match(test.source(`${PARENT}/west/services`)?.reason ?? '', /there is none/);
+    // With an etcd of Calico's own there is nothing to read services from.
+    test.secret({ datastoreType: 'etcdv3', etcdEndpoints: 'http://127.0.0.1:1' });
+    await until(
+      () => names().length === 2,
+      () => names(),
+    );
+    test.secret({ kubeconfig: test.west.kubeconfig() });
+    await test.shows('10.4.0.0/24 west by 172.31.0.11', services);
+    test.remote({ access: ACCESS });
+    await test.shows(...WEST);
+    assert.deepEqual(names(), [PARENT, `${PARENT}/west`]);
     await test.stop();
   });
 
