@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
 import { fieldOf, type KubernetesObject } from '../watch/kubernetes-api/resource.ts';
 import type { ClusterApi } from './cluster-api.ts';
-import { accessName, accessSecret, NAMESPACE, objectPath, tokenSecret } from './objects.ts';
+import { accessName, accessObjects, accessSecret, NAMESPACE, objectPath, tokenSecret } from './objects.ts';
 
 export interface Token {
   readonly token: string;
@@ -49,11 +49,17 @@ export async function obtainToken(
 
 /** Waits from the Secret's birth on: one that stayed empty for long belongs to a cluster without a token controller. */
 export async function filledToken(api: ClusterApi, peer: string): Promise<Token | undefined> {
-  const path = objectPath(tokenSecret(peer));
+  const [path, account] = [
+    objectPath(tokenSecret(peer)),
+    await api.find(objectPath(accessObjects(peer)[0]!)),
+  ];
   let waitedMs = 0;
   for (;;) {
     const secret = await api.find(path);
-    const token = dataOf(secret, 'token');
+    // Of an account that was removed, the Secret and its token stay until the controller comes by.
+    const owner = secret?.metadata.annotations?.['kubernetes.io/service-account.uid'];
+    const isStale = owner !== undefined && owner !== account?.metadata.uid;
+    const token = isStale ? undefined : dataOf(secret, 'token');
     if (token !== undefined) return { token, expiresAt: undefined, ca: dataOf(secret, 'ca.crt') };
     const bornMs = Date.parse(String(secret?.metadata.creationTimestamp));
     const isOld = Number.isNaN(bornMs) || Date.now() - bornMs > 2 * FILLED_MS;
@@ -73,8 +79,11 @@ async function heldToken(
   const secret = await holder.find(objectPath(accessSecret(name, '')));
   const token = tokenIn(dataOf(secret, 'kubeconfig'));
   if (token === undefined) return undefined;
-  const life = lifeOf(token);
-  if (life === undefined || Date.now() > (life.fromMs + life.untilMs) / 2) return undefined;
+  const claims = claimsOf(token);
+  if (claims === undefined || Date.now() > (claims.fromMs + claims.untilMs) / 2) return undefined;
+  // The server accepts a token for ten seconds more after its account went: it remembers what it has verified.
+  const account = await api.find(objectPath(accessObjects(peer)[0]!));
+  if (claims.accountUid !== account?.metadata.uid) return undefined;
   const review = await api.create('/apis/authentication.k8s.io/v1/tokenreviews', {
     apiVersion: 'authentication.k8s.io/v1',
     kind: 'TokenReview',
@@ -83,7 +92,7 @@ async function heldToken(
   const user = fieldOf(fieldOf(review.status, 'user'), 'username');
   const isGood = fieldOf(review.status, 'authenticated') === true;
   if (!isGood || user !== `system:serviceaccount:${NAMESPACE}:${accessName(peer)}`) return undefined;
-  return { token, expiresAt: new Date(life.untilMs).toISOString(), ca: undefined };
+  return { token, expiresAt: new Date(claims.untilMs).toISOString(), ca: undefined };
 }
 
 export function dataOf(secret: KubernetesObject | undefined, key: string): string | undefined {
@@ -104,13 +113,25 @@ function tokenIn(kubeconfig: string | undefined): string | undefined {
   }
 }
 
-/** `iat` and `exp` of a JSON Web Token (RFC 7519 §4.1), unverified: the server verifies it. undefined for one that never expires. */
-export function lifeOf(token: string): { fromMs: number; untilMs: number } | undefined {
+export interface Claims {
+  readonly fromMs: number;
+  readonly untilMs: number;
+  /** Of the ServiceAccount; undefined where the token does not say. */
+  readonly accountUid: string | undefined;
+}
+
+/**
+ * `iat`, `exp` (RFC 7519 §4.1) and Kubernetes' own claim of a JSON Web Token, unverified: the server verifies it. undefined for one that never
+ * expires.
+ */
+export function claimsOf(token: string): Claims | undefined {
   try {
     const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'));
     const [from, until] = [fieldOf(claims, 'iat'), fieldOf(claims, 'exp')];
     if (typeof from !== 'number' || typeof until !== 'number') return undefined;
-    return { fromMs: from * 1000, untilMs: until * 1000 };
+    const uid = fieldOf(fieldOf(fieldOf(claims, 'kubernetes.io'), 'serviceaccount'), 'uid');
+    const accountUid = typeof uid === 'string' ? uid : undefined;
+    return { fromMs: from * 1000, untilMs: until * 1000, accountUid };
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
@@ -230,6 +230,27 @@ describe('deploy', { skip }, () => {
       assert.ok(!resources.includes('secrets'));
     }
   });
+});
+
+test('the folder that docs/install-kubernetes.md asks for builds, with its own configuration and image', {
+  skip,
+}, async () => {
+  const page = readFileSync(join(DEPLOY, '../docs/install-kubernetes.md'), 'utf8');
+  const blocks = [...page.matchAll(/^ {3}```yaml\n([\s\S]*?)^ {3}```$/gm)].map(([, text = '']) =>
+    text.replaceAll(/^ {3}/gm, ''),
+  );
+  const [configuration = '', kustomization = ''] = blocks;
+  assert.equal(parseConfig(configuration, 'isthmus.yaml').problems, undefined);
+  const folder = mkdtempSync(join(SANDBOX_FOLDER, 'mine-'));
+  writeFileSync(join(folder, 'isthmus.yaml'), configuration);
+  const base = relative(folder, join(DEPLOY, 'base'));
+  writeFileSync(join(folder, 'kustomization.yaml'), kustomization.replace('../isthmus/deploy/base', base));
+  const built = await kubectl(['kustomize', folder]);
+  assert.equal(built.status, 0, built.log);
+  const objects = parseAllDocuments(built.stdout).map((document) => document.toJS() as KubeObject);
+  const map = objects.find(({ kind }) => kind === 'ConfigMap');
+  assert.deepEqual(map?.data, { 'isthmus.yaml': configuration });
+  assert.match(built.stdout, /image: registry\.example\/isthmus:0\.1\.0/);
 });
 
 test('the configuration of deploy/base is valid', () => {

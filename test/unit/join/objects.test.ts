@@ -15,7 +15,7 @@ import {
 } from '../../../src/join/objects.ts';
 import type { GatewayChoice, Side } from '../../../src/join/side.ts';
 import type { Survey } from '../../../src/join/survey.ts';
-import { lifeOf } from '../../../src/join/token.ts';
+import { claimsOf } from '../../../src/join/token.ts';
 
 const SIDE: Side = {
   name: 'west',
@@ -124,12 +124,18 @@ test('a document has its comments first and then one YAML document an object', (
   );
 });
 
-test('the life of a token is read from it; what is no token, or never expires, has none', () => {
+test('what a token says of itself is read from it; what is no token, or never expires, has none', () => {
   const token = (claims: object) => `h.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.s`;
-  assert.deepEqual(lifeOf(token({ iat: 1, exp: 3 })), { fromMs: 1000, untilMs: 3000 });
-  assert.equal(lifeOf(token({ sub: 'x' })), undefined);
-  assert.equal(lifeOf('opaque'), undefined);
-  assert.equal(lifeOf(''), undefined);
+  assert.deepEqual(claimsOf(token({ iat: 1, exp: 3 })), {
+    fromMs: 1000,
+    untilMs: 3000,
+    accountUid: undefined,
+  });
+  const own = { serviceaccount: { name: 'a', uid: 'u' } };
+  assert.equal(claimsOf(token({ iat: 1, exp: 3, 'kubernetes.io': own }))?.accountUid, 'u');
+  assert.equal(claimsOf(token({ sub: 'x' })), undefined);
+  assert.equal(claimsOf('opaque'), undefined);
+  assert.equal(claimsOf(''), undefined);
 });
 
 test('the ledger prints a line for what was there or is there, and counts', () => {
