@@ -23,7 +23,10 @@ export const ERROR_CODES = {
     exit: 1,
     meaning: 'a Kubernetes API server cannot be reached or refuses, or the kubeconfig for it is wrong',
   },
-  ISTHMUS_ERR_JOIN: { exit: 1, meaning: 'two clusters cannot be joined as they are; nothing of others is overwritten' },
+  ISTHMUS_ERR_JOIN: {
+    exit: 1,
+    meaning: 'two clusters cannot be joined as they are; nothing of others is overwritten',
+  },
   ISTHMUS_ERR_ETCD: { exit: 1, meaning: 'etcd cannot be reached, refuses a request or makes no sense' },
   ISTHMUS_ERR_WORKER: { exit: 1, meaning: 'a packet worker died' },
 } as const;
