@@ -84,7 +84,7 @@ export function dnsRecipe(wish: {
 
 /**
  * The server block. `rewrite` is before `forward` in CoreDNS's fixed order of plugins whatever their order here, and `cache` before both, so that
- * it keeps answers under the names that were asked. `answer auto` (from CoreDNS 1.8.5) turns the names in answers back, SRV targets among them.
+ * it keeps answers under the names that were asked. `answer auto` (from CoreDNS 1.8.5) turns the names in answers back.
  */
 export function corefileBlock({ server, domain, remoteDomain }: DnsRecipe): string {
   const rewrite =
