@@ -46,11 +46,19 @@ RUN cp /usr/local/bin/node /image/usr/local/bin/node \
  && chown 65532:65532 /image/var/lib/isthmus \
  && chmod 0750 /image/var/lib/isthmus
 
+# nft is a child of Node and has nothing from it. It can do no more than Node: the kernel gives it what the container was given too.
+RUN command -v nft > /dev/null || { apt-get update && apt-get install --yes --no-install-recommends nftables; }
+RUN mkdir -p /image/usr/sbin \
+ && cp /usr/sbin/nft /image/usr/sbin/nft \
+ && setcap cap_net_admin=ep /image/usr/sbin/nft
+
 # ---- base: the slim image less what a gateway must not have -------------------------------------------------------------------------
 FROM docker.io/library/node:24-bookworm-slim AS base
+# For the libraries of nft, which services.masquerade and services.keepSource need.
+RUN command -v nft > /dev/null || { apt-get update && apt-get install --yes --no-install-recommends nftables; }
 # Node itself goes too: the one with capabilities takes its place. Without setuid programs nothing in the image leads to root.
 RUN rm -rf /usr/local/lib/node_modules /usr/local/include /usr/local/share /usr/local/bin/* /opt/* \
-      /var/cache/* /var/log/* /usr/share/doc /usr/share/man /usr/share/locale /home/node \
+      /var/cache/* /var/lib/apt/lists/* /var/log/* /usr/share/doc /usr/share/man /usr/share/locale /home/node \
  && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 
 # ---- the image: one flat layer, because a file that a later layer removes still takes its place in an earlier one -------------------
@@ -72,7 +80,7 @@ WORKDIR /
 
 # No HEALTHCHECK: it would start another Node every few seconds, and Kubernetes ignores it. /healthz and /readyz are for probes,
 # `isthmus status` is for people.
-# No init: the gateway handles its signals as process 1 and has no children.
+# No init: the gateway handles its signals as process 1, and Node reaps its only children, short runs of nft.
 # Node itself and not the script, whose first line goes by env: env has no file capabilities, and with allowPrivilegeEscalation: false
 # the kernel gives Node none that the process before it did not have.
 ENTRYPOINT ["node", "/opt/isthmus/dist/src/main.js"]

@@ -77,6 +77,7 @@ function writeConfiguration(scene: ContainerScene): string {
     cluster: { name: scene.a.name, cidrs: [scene.a.cidr] },
     underlay: { address: scene.a.gateways[0]!.address },
     clusters: [entryOf(scene.b)],
+    services: { cidrs: ['10.1.200.0/24'] },
   };
   writeFileSync(join(folder, 'isthmus.yaml'), stringify(configuration));
   return folder;
@@ -118,6 +119,9 @@ async function joins(scene: ContainerScene, more: readonly string[]): Promise<vo
     // CAP_NET_ADMIN is bit 12, CAP_NET_RAW bit 13.
     for (const set of ['CapPrm', 'CapEff', 'CapBnd'])
       assert.match(process, new RegExp(`^${set}:\\s+0{12}3000$`, 'm'));
+    await poll('nft of the image may write rules', READY_MS, async () =>
+      (await scene.a.gateways[0]!.machine.exec('nft', 'list', 'tables')).includes('table ip isthmus'),
+    );
     await pingThrough(scene);
   } finally {
     if (container.isRunning) await run(scene.images.podman('stop', '--time', '5', 'isthmus'));
@@ -178,30 +182,36 @@ suiteInScene('the container image', { make: makeScene, skip }, (check) => {
     assert.equal(image.labels['org.opencontainers.image.licenses'], 'Apache-2.0');
   });
 
-  check('has two file capabilities, no setuid program, no npm and no compiler', async ({ images }) => {
-    await images.withFiles(IMAGE, async (root) => {
-      const capabilities = await run([findProgram('getcap')!, '-r', root]);
-      assert.equal(capabilities.trim(), `${root}/usr/local/bin/node cap_net_admin,cap_net_raw=ep`);
-      assert.equal(await run(['find', root, '-xdev', '-type', 'f', '-perm', '/6000']), '');
-      const unwanted = ['npm', 'npx', 'gcc', 'cc', 'make', 'yarn', 'corepack'].flatMap((name) =>
-        ['usr/bin', 'usr/local/bin'].map((folder) => join(root, folder, name)),
-      );
-      assert.deepEqual(unwanted.filter(existsSync), []);
-      const sources = await run([
-        'find',
-        join(root, 'opt'),
-        '-name',
-        '*.ts',
-        '-o',
-        '-name',
-        '*.c',
-        '-o',
-        '-name',
-        '*.map',
-      ]);
-      assert.equal(sources, '');
-    });
-  });
+  check(
+    'has the two file capabilities and no more, no setuid program, no npm and no compiler',
+    async ({ images }) => {
+      await images.withFiles(IMAGE, async (root) => {
+        const capabilities = await run([findProgram('getcap')!, '-r', root]);
+        assert.deepEqual(capabilities.trim().split('\n').sort(), [
+          `${root}/usr/local/bin/node cap_net_admin,cap_net_raw=ep`,
+          `${root}/usr/sbin/nft cap_net_admin=ep`,
+        ]);
+        assert.equal(await run(['find', root, '-xdev', '-type', 'f', '-perm', '/6000']), '');
+        const unwanted = ['npm', 'npx', 'gcc', 'cc', 'make', 'yarn', 'corepack'].flatMap((name) =>
+          ['usr/bin', 'usr/local/bin'].map((folder) => join(root, folder, name)),
+        );
+        assert.deepEqual(unwanted.filter(existsSync), []);
+        const sources = await run([
+          'find',
+          join(root, 'opt'),
+          '-name',
+          '*.ts',
+          '-o',
+          '-name',
+          '*.c',
+          '-o',
+          '-name',
+          '*.map',
+        ]);
+        assert.equal(sources, '');
+      });
+    },
+  );
 
   check('joins two clusters with the arguments of the page', (scene) => joins(scene, []));
 

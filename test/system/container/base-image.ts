@@ -15,8 +15,8 @@ import { run } from '../topology/topology.ts';
 
 /** Makes root file systems as the official Node images have them, from the Debian packages and the Node of this machine: no registry. */
 
-/** Packages that node:24-bookworm-slim has besides the essential ones, as far as the Dockerfile relies on them. */
-export const SLIM_PACKAGES = ['libstdc++6', 'libatomic1'];
+/** Packages that node:24-bookworm-slim has besides the essential ones, as far as the Dockerfile relies on them, and nftables, which it would download. */
+export const SLIM_PACKAGES = ['libstdc++6', 'libatomic1', 'nftables'];
 /** What node:24-bookworm has for compiling. */
 export const FULL_PACKAGES = [
   ...SLIM_PACKAGES,
