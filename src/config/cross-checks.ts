@@ -79,6 +79,7 @@ export function* acrossSections(config: unknown): Iterable<Complaint> {
   const { cluster, underlay, tunnel, clusters, security, watch } = mapping(config);
   yield* ownName(mapping(cluster).name);
   yield* sources(watch, mapping(cluster).name);
+  yield* ownCidrs(mapping(cluster).cidrs, watch);
   yield* remoteClusters(mapping(cluster).name, mapping(underlay).address, clusters);
   yield* transitClusters(mapping(cluster).name, mapping(security).transit);
   yield* tunnelAgainstUnderlay(mapping(tunnel), mapping(underlay));
@@ -91,6 +92,16 @@ function* ownName(name: unknown): Iterable<Complaint> {
   yield {
     path: ['cluster', 'name'],
     message: `expected another name, got "${LOCAL}", which stands for our own cluster in sources`,
+  };
+}
+
+/** Without any, nothing that comes out of the tunnel would be for us. */
+function* ownCidrs(cidrs: unknown, watch: unknown): Iterable<Complaint> {
+  if (!Array.isArray(cidrs) || cidrs.length > 0) return;
+  if (elements(watch).some((source) => mapping(source).cluster === LOCAL)) return;
+  yield {
+    path: ['cluster', 'cidrs'],
+    message: 'expected one or more CIDRs, got none; no source in `watch` learns those of our own cluster',
   };
 }
 

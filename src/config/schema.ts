@@ -45,9 +45,11 @@ export const clusterFileSchema = section({ clusters: clustersSchema });
 
 const clusterSection = section({
   name: label().describe('our own name, as other clusters call us'),
-  cidrs: list(cidr(), 'CIDRs', 1, LOCAL_CIDRS_MAX).describe(
-    'our own addresses: never tunnelled, and the only accepted inner destinations; sources may learn more',
-  ),
+  cidrs: list(cidr(), 'CIDRs', 0, LOCAL_CIDRS_MAX)
+    .describe(
+      'our own addresses: never tunnelled, and the only accepted inner destinations; a source of our own cluster learns more, and without one some are needed',
+    )
+    .prefault([]),
   gateway: hostNameOr('auto')
     .describe(
       'name of this gateway among those of its cluster; auto is NODE_NAME of the environment, or the host name',

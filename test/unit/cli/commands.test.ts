@@ -387,7 +387,7 @@ test('run refuses a bad configuration before it touches anything', async () => {
   assert.equal(code, 2);
   assert.match(
     stderr,
-    /bad-run\.yaml:1:10: cluster\.cidrs: expected a list, got nothing \(the field is missing\)/,
+    /bad-run\.yaml:1:10: cluster\.cidrs: expected one or more CIDRs, got none/,
   );
 });
 

@@ -76,7 +76,12 @@ for (const field of FIELDS) {
 }
 
 /** Needed by the values that other fields have in the example. */
-const NEEDED_BY_OTHERS = new Set(['watch[].endpoints', 'watch[].certFile', 'watch[].keyFile']);
+const NEEDED_BY_OTHERS = new Set([
+  'cluster.cidrs',
+  'watch[].endpoints',
+  'watch[].certFile',
+  'watch[].keyFile',
+]);
 
 for (const field of FIELDS) {
   const { path, kind } = field;

@@ -243,3 +243,15 @@ test('files of sources are looked for from the folder of the configuration file,
     ['/etc/isthmus/ca.pem', 'none', ['http://10.0.0.5:2379'], '/etc/isthmus/k/west'],
   );
 });
+
+test('own CIDRs may all be learned, where a source learns them', () => {
+  const learned = 'cluster: {name: east}\nwatch: [{kind: kubernetes}]\n';
+  assert.deepEqual(parseConfig(learned, 'x').value?.cluster.cidrs, []);
+  const nowhere = 'cluster: {name: east}\nwatch: [{kind: kubernetes, cluster: west}]\n';
+  assert.deepEqual(
+    parseConfig(nowhere, 'x').problems?.map(({ field, message }) => `${field}: ${message}`),
+    [
+      'cluster.cidrs: expected one or more CIDRs, got none; no source in `watch` learns those of our own cluster',
+    ],
+  );
+});
