@@ -14,7 +14,8 @@ interface Extended {
   readonly leaving: readonly Leaving[];
 }
 
-const NOBODY: readonly Leaving[] = [];
+/** Results kept for other routes of the same change: more sets of gateways than that are not shared by many routes. */
+const SHARED_MAX = 1024;
 
 /**
  * The gateways that left a route which stays. For a while they keep a place in it with weight 0: nothing is sent to them any more, but the
@@ -27,10 +28,9 @@ export class Departures {
   readonly #leaving = new Map<Entry, readonly Leaving[]>();
   /** When something is due for which entries; an entry may no longer have anything then. */
   readonly #due = new Map<number, Set<Entry>>();
-  /** Thousands of routes of a cluster change in the same way at once: they share one result, and the packet path one group. */
-  #last:
-    | { before: readonly Gateway[]; next: readonly Gateway[]; nowMs: number; result: Extended }
-    | undefined;
+  /** Thousands of routes of a cluster change in the same way at once: they share one result, and the packet path one group. By what was. */
+  readonly #shared = new Map<readonly Gateway[], Extended & { readonly next: readonly Gateway[] }>();
+  #sharedMs = Number.NaN;
 
   constructor(gatewaysMax: number) {
     this.#gatewaysMax = gatewaysMax;
@@ -47,7 +47,7 @@ export class Departures {
   configure(graceMs: number, ownAddresses: readonly Address[]): Entry[] {
     this.#graceMs = graceMs;
     this.#own = new Set(ownAddresses);
-    this.#last = undefined;
+    this.#shared.clear();
     const changed: Entry[] = [];
     for (const [entry, leaving] of this.#leaving)
       if (leaving.some(({ address }) => this.#own.has(address))) changed.push(entry);
@@ -85,26 +85,31 @@ export class Departures {
     return { ...next, gateways };
   }
 
+  /** Routes that have the same array before have the same gateways leaving, each until the same time: it was made for all of them. */
   #extended(entry: Entry, before: readonly Gateway[], next: readonly Gateway[], nowMs: number): Extended {
-    const last = this.#last;
-    const known = this.#leaving.get(entry) ?? NOBODY;
-    // The same array of gateways that are leaving was made for routes that all had the same deadlines.
-    if (last !== undefined && last.before === before && last.next === next && last.nowMs === nowMs)
-      return last.result;
-    const staying = new Set(next.map(({ address }) => address));
+    if (this.#sharedMs !== nowMs || this.#shared.size >= SHARED_MAX) this.#shared.clear();
+    this.#sharedMs = nowMs;
+    const shared = this.#shared.get(before);
+    if (shared?.next === next) return shared;
+    const leaving = this.#leavingOf(entry, before, next, nowMs);
+    const kept = leaving.map(({ address }) => ({ address, weight: 0 }));
+    const result = { next, leaving, gateways: mergeGateways([...next, ...kept]) };
+    this.#shared.set(before, result);
+    return result;
+  }
+
+  #leavingOf(entry: Entry, before: readonly Gateway[], next: readonly Gateway[], nowMs: number): Leaving[] {
+    const known = this.#leaving.get(entry);
     const leaving: Leaving[] = [];
     for (const { address } of before) {
-      if (staying.has(address) || this.#own.has(address)) continue;
-      const untilMs = known.find((one) => one.address === address)?.untilMs ?? nowMs + this.#graceMs;
+      if (this.#own.has(address) || next.some((gateway) => gateway.address === address)) continue;
+      const untilMs = known?.find((one) => one.address === address)?.untilMs ?? nowMs + this.#graceMs;
       if (untilMs > nowMs) leaving.push({ address, untilMs });
     }
-    // A group of the packet path has only so many members: who leaves first has the least to send.
+    // A group of the packet path has only so many members: who left first has the least left to send.
     const room = Math.max(0, this.#gatewaysMax - next.length);
     if (leaving.length > room) leaving.sort((a, b) => b.untilMs - a.untilMs).splice(room);
-    const gateways = mergeGateways([...next, ...leaving.map(({ address }) => ({ address, weight: 0 }))]);
-    const result = { gateways, leaving };
-    this.#last = { before, next, nowMs, result };
-    return result;
+    return leaving;
   }
 
   #remind(untilMs: number, entry: Entry): void {
