@@ -7,7 +7,7 @@ export type NatOutcome = { readonly output: string } | { readonly failure: strin
 /** Runs nft with these arguments and this standard input. Never rejects. */
 export type NatProgram = (args: readonly string[], input: string) => Promise<NatOutcome>;
 
-/** A transaction of 10,000 elements takes nft 0.1 s; one that waits longer waits for somebody who holds the kernel's lock. */
+/** A transaction of 10,000 elements takes nft 0.2 s; one that waits longer waits for somebody who holds the kernel's lock. */
 const LIMIT_MS = 10_000;
 
 /** Listing our table with its largest sets is under 1 MiB. */
