@@ -26,7 +26,10 @@ export interface NatSetup {
 /** Pods come and go in bursts: one change of the set for all of them. */
 const SETTLE_MS = 100;
 
-/** nftables tells only its own listeners of a flush, by a kind of netlink that the addon does not open; a listing takes 5 ms of another core, 80 ms with 10,000 own CIDRs. */
+/**
+ * nftables tells only its own listeners of a flush, by a kind of netlink that the addon does not open; a listing takes 5 ms of another
+ * core, 80 ms with 10,000 own CIDRs.
+ */
 export const NAT_CHECK_INTERVAL_MS = 10_000;
 
 /**
