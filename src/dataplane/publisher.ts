@@ -24,6 +24,7 @@ export class Publisher {
   readonly #fib: Fib;
   readonly #hostRoutes: HostRoutes;
   readonly #clock: Clock;
+  /** Of what is ours it is told all that has not been published before, also where an earlier publication took it and failed. */
   readonly #onPublished: (durationMs: number, changes: RouteChanges) => void;
   #lastPublishMs = 0;
   /** A change did not fit: what the packet path has is older than the table, and the next publication carries everything. */
@@ -76,7 +77,7 @@ export class Publisher {
     this.#lastPublishMs = this.#clock.nowMs() - startMs;
     this.#hostRoutes.add(added);
     this.#fib.reclaim();
-    this.#onPublished(this.#lastPublishMs, changes);
+    this.#onPublished(this.#lastPublishMs, { ...changes, local });
     return true;
   }
 }

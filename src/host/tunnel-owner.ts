@@ -94,7 +94,7 @@ export class TunnelOwner implements HostRoutes {
     });
     this.#follower = follower;
     onUnderlay(follower.current);
-    fib.setLocal(config().cluster.cidrs);
+    fib.setLocal(table.local());
     this.#localMtuBytes = smallestMtu(netlink.links(), config().tunnel.device);
     this.configure(config());
     this.#tunnel = this.#openTunnel(follower);

@@ -29,6 +29,7 @@ function world(capacityBytes = 1 << 20) {
   const clock = new HandClock();
   const log: string[] = [];
   const published: { durationMs: number; set: number; removed: number }[] = [];
+  const ours: string[] = [];
   const knows = (address: number): string => (fib.find(address) === undefined ? 'unknown' : 'known');
   const publisher = new Publisher(
     table,
@@ -40,12 +41,13 @@ function world(capacityBytes = 1 << 20) {
         log.push(...cidrs.map((cidr) => `remove ${formatCidr(cidr)}, ${knows(cidr.address)}`)),
     },
     clock,
-    (durationMs, { set, removed }) => {
+    (durationMs, { set, removed, local }) => {
+      if (local !== undefined) ours.push(local.map(formatCidr).join());
       published.push({ durationMs, set: set.length, removed: removed.length });
     },
   );
   const replace = (...claims: Claim[]): void => table.apply(SOURCE, { kind: 'replace', claims }, 0, 0);
-  return { table, fib, clock, log, published, publisher, replace };
+  return { table, fib, clock, log, published, ours, publisher, replace };
 }
 
 /** Sixteen sets of gateways need more bucket blocks than the smallest arena has room for. */
@@ -147,11 +149,13 @@ describe('publishing our own CIDRs', () => {
   });
 
   test('carries them with everything else when the routes of a change did not fit', () => {
-    const { fib, publisher, replace } = world(ARENA_BYTES_MIN);
+    const { fib, ours, publisher, replace } = world(ARENA_BYTES_MIN);
     replace(...tooMany(), localClaim('10.200.0.0/16'));
     assert.throws(() => publisher.publish(), /FIB is full/);
+    assert.deepEqual(ours, []);
     replace(claim('10.2.0.0/16', '172.31.0.2'), localClaim('10.200.0.0/16'));
     publisher.publish();
+    assert.deepEqual(ours, ['10.200.0.0/16'], 'who announces it hears of it now');
     assert.equal(fib.find(parseAddress('10.200.0.1')), 'local');
     assert.equal(fib.stats().prefixes, 2);
   });
