@@ -2,98 +2,29 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { parse, parseAllDocuments } from 'yaml';
 import { createCalico, findCalico, installCalicoCrds } from '../fixtures/calico-crds.ts';
 import { KubeApiServer, kubeApiServerMissing } from '../fixtures/kube-api-server.ts';
 import type { KubeObject } from '../fixtures/kube-client.ts';
 import { kubectl, kubectlMissing } from '../fixtures/kubectl.ts';
-import { Daemon } from '../system/topology/daemon.ts';
 import { isInsideSandbox, SANDBOX_FOLDER } from '../system/topology/sandbox.ts';
 import { poll } from '../system/topology/topology.ts';
+import { everything, isthmus, OURS, tokenController, withoutVersions } from './join-rig.ts';
 
 /**
  * Two real API servers: east with Calico and a token controller (the test plays it), west with neither. The tests run one after the other, on
  * what those before have left.
  */
-const PROGRAM = fileURLToPath(new URL('../../src/main.js', import.meta.url));
-const OURS = '/apis/isthmus.network/v1alpha1';
 const SYSTEM = '/api/v1/namespaces/isthmus-system';
 
 const skip = isInsideSandbox()
   ? (kubeApiServerMissing() ?? kubectlMissing() ?? false)
   : 'needs the sandbox that npm test -- interop makes';
 
-interface Ended {
-  readonly status: number | string;
-  readonly stdout: string;
-  readonly log: string;
-}
-
-async function isthmus(...words: readonly string[]): Promise<Ended> {
-  const env: NodeJS.ProcessEnv = { ...process.env, KUBECONFIG: '/dev/null', NO_PROXY: '*', no_proxy: '*' };
-  delete env.NODE_TEST_CONTEXT;
-  const daemon = new Daemon(`isthmus ${words[0]}`, [process.execPath, PROGRAM, ...words], { env });
-  const status = await daemon.exited;
-  return { status, stdout: daemon.stdout(), log: daemon.log() };
-}
-
 const remoteCluster = (server: KubeApiServer, name: string) =>
   server.admin.find(`${OURS}/remoteclusters/${name}`);
 
-/** Everything there is of a cluster, but for what changes by itself: what a run has to leave alone. */
-async function everything(server: KubeApiServer): Promise<string[]> {
-  const collections = [
-    ...['/api/v1/namespaces', '/api/v1/secrets', '/api/v1/serviceaccounts', '/api/v1/nodes'],
-    ...['clusterroles', 'clusterrolebindings'].map(
-      (plural) => `/apis/rbac.authorization.k8s.io/v1/${plural}`,
-    ),
-    ...['ippools', 'felixconfigurations'].map((plural) => `/apis/crd.projectcalico.org/v1/${plural}`),
-    '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
-    ...['remoteclusters', 'tunnelgateways'].map((plural) => `${OURS}/${plural}`),
-  ];
-  const found: string[] = [];
-  for (const path of collections) {
-    const { status, body } = await server.admin.request('GET', path);
-    if (status === 404) continue;
-    for (const { metadata } of (body as { items: KubeObject[] }).items) {
-      // The server's own roles are many, and a failure has to be readable.
-      if (metadata.name.startsWith('system:')) continue;
-      // Without a controller-manager a Namespace stays in deletion for ever.
-      if (metadata.deletionTimestamp === undefined)
-        found.push(`${path} ${metadata.name} ${metadata.resourceVersion}`);
-    }
-  }
-  return found;
-}
-
-const withoutVersions = (lines: readonly string[]) => lines.map((line) => line.replace(/ \d+$/, ''));
-
-/** Fills in Secrets of type service-account-token until it is stopped, as kube-controller-manager does. */
-function tokenController(server: KubeApiServer): () => Promise<void> {
-  let stopped = false;
-  const done = poll('the end of the test', 120_000, async () => {
-    const secrets = await server.admin.items('/api/v1/secrets');
-    for (const { metadata, type, data } of secrets) {
-      if (type !== 'kubernetes.io/service-account-token' || (data as object | undefined) !== undefined)
-        continue;
-      const annotations = metadata.annotations as Record<string, string>;
-      const account = annotations['kubernetes.io/service-account.name']!;
-      const token = await server.serviceAccountToken(metadata.namespace!, account);
-      const encode = (text: string): string => Buffer.from(text).toString('base64');
-      await server.admin.patch(`/api/v1/namespaces/${metadata.namespace}/secrets/${metadata.name}`, {
-        data: { token: encode(token), 'ca.crt': encode(server.ca) },
-      });
-    }
-    return stopped;
-  });
-  return async () => {
-    stopped = true;
-    await done;
-  };
-}
-
-describe('join, grant and leave against two API servers', { skip }, () => {
+describe('join and leave against two API servers', { skip }, () => {
   let east: KubeApiServer;
   let west: KubeApiServer;
   let folder = '';
@@ -449,63 +380,5 @@ describe('join, grant and leave against two API servers', { skip }, () => {
     const { status, log } = await isthmus('join', ...both(), '--context', 'nowhere');
     assert.equal(status, 1);
     assert.match(log, /has no context "nowhere": it has test/);
-  });
-});
-
-describe('grant', { skip }, () => {
-  test('prints what makes our cluster known to another, and a grant that is repeated changes nothing on ours', async () => {
-    const folder = mkdtempSync(join(SANDBOX_FOLDER, 'grant-'));
-    const server = await KubeApiServer.start({ folder: join(folder, 'server') });
-    const stop = tokenController(server);
-    try {
-      const kubeconfig = join(folder, 'kubeconfig');
-      writeFileSync(kubeconfig, server.kubeconfig());
-      await server.admin.createNode('n1', { podCidr: '10.1.0.0/24', address: '172.31.1.2' });
-      const untouched = await everything(server);
-      const words = [
-        'grant',
-        '--name',
-        'east',
-        '--kubeconfig',
-        kubeconfig,
-        '--server',
-        server.server,
-        '--peer-name',
-        'west',
-      ];
-      const dry = await isthmus(...words, '--dry-run');
-      assert.equal(dry.status, 0, dry.log);
-      assert.deepEqual(await everything(server), untouched);
-      const first = await isthmus(...words);
-      assert.equal(first.status, 0, first.log);
-      assert.match(first.log, /west may read east: 5 created/);
-      assert.match(first.stdout, /# - FelixConfiguration\/default: .*172\.31\.1\.2\/32/);
-      const objects = parseAllDocuments(first.stdout).map((document) => document.toJS() as KubeObject);
-      assert.deepEqual(
-        objects.map(({ kind, metadata }) => `${kind}/${metadata.name}`),
-        ['Namespace/isthmus-system', 'Secret/east-access', 'RemoteCluster/east'],
-      );
-      const text = Buffer.from((objects[1]!.data as { kubeconfig: string }).kubeconfig, 'base64').toString();
-      const { token } = parse(text).users[0].user;
-      assert.equal((await server.client(token).request('GET', '/api/v1/nodes')).status, 200);
-      const state = await everything(server);
-      const second = await isthmus(...words);
-      assert.equal(second.stdout, first.stdout);
-      assert.deepEqual(await everything(server), state);
-      const left = await isthmus(
-        'leave',
-        '--name',
-        'east',
-        '--kubeconfig',
-        kubeconfig,
-        '--peer-name',
-        'west',
-      );
-      assert.equal(left.status, 0, left.log);
-      assert.deepEqual(withoutVersions(await everything(server)), withoutVersions(untouched));
-    } finally {
-      await stop();
-      await server.close();
-    }
   });
 });
