@@ -54,7 +54,7 @@ export class RunningReflector {
   readonly #abort = new AbortController();
   readonly #done: Promise<void>;
 
-  constructor(server: FakeApiServer, options: RunningReflectorOptions = {}) {
+  constructor(server: Pick<FakeApiServer, 'access'>, options: RunningReflectorOptions = {}) {
     const { resource = NODE_RESOURCE, limits, project = podCidrOf, onWord } = options;
     const logger: Logger = {
       debug() {},
