@@ -162,7 +162,11 @@ export class KubernetesWatcher implements Watcher {
   #remoteClusters(connection: Connection): RemoteClusters | undefined {
     const options = this.#options;
     const { children, environment } = options;
-    if (!this.#local || !options.remoteClusters || children === undefined) return undefined;
+    if (!this.#local || !options.remoteClusters || children === undefined) {
+      // Those that were found while the configuration still asked for them.
+      children?.retain(new Set());
+      return undefined;
+    }
     return new RemoteClusters({
       parent: this.name,
       connection,
