@@ -8,6 +8,7 @@ import { formatAddress } from './base/address.ts';
 import { assert } from './base/assert.ts';
 import { type Clock, systemClock, type Timer } from './base/clock.ts';
 import { messageOf } from './base/errors.ts';
+import { failure } from './base/failure.ts';
 import { loadConfig } from './config/load.ts';
 import { planReload } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
@@ -472,6 +473,8 @@ export class Gateway {
 
   #age(): void {
     this.#icmpFeed.expire();
+    // What a CIDR of ours is used for may change without its being ours.
+    this.#applyNat();
     if (this.#publisher.isBehind) this.#publish();
     if (this.#state.problems.has('routes')) this.#tunnel?.retryRoutes();
     this.#fib.reclaim();
@@ -487,14 +490,4 @@ export class Gateway {
     });
     this.#timers.add(timer);
   }
-}
-
-/** A promise that somebody may reject later; nobody has to listen. */
-function failure(): { readonly promise: Promise<never>; reject(reason: unknown): void } {
-  let reject: (reason: unknown) => void = () => {};
-  const promise = new Promise<never>((_, refuse) => {
-    reject = refuse;
-  });
-  promise.catch(() => {});
-  return { promise, reject };
 }

@@ -98,6 +98,11 @@ const kubernetesSource = section({
   serviceCidrs: list(cidr(), 'CIDRs', 0, LOCAL_CIDRS_MAX)
     .describe('kubernetes: service CIDRs where the API server has no ServiceCIDR objects (before 1.33)')
     .prefault([]),
+  pods: flag()
+    .describe(
+      'kubernetes: claim the podCIDRs of Nodes; false where Calico or Cilium give pods their addresses',
+    )
+    .prefault(true),
   addressType: choice(['InternalIP', 'ExternalIP'])
     .describe('kubernetes: which address of a node is its underlay address')
     .prefault('InternalIP'),

@@ -46,6 +46,7 @@ export function watcherOf(watch: WatchConfig, parts: WatcherParts): Watcher {
         api: kubernetesAccess(watch),
         gateways: gatewaySelection(watch.gateways),
         serviceCidrs: watch.serviceCidrs.length === 0 ? 'auto' : watch.serviceCidrs,
+        pods: watch.pods,
         addressType: watch.addressType,
         remoteClusters: isReporting,
         children: children(name),

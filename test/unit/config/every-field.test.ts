@@ -45,6 +45,7 @@ const ACCEPTED: Record<string, readonly unknown[]> = {
       (name) => [`watch[].${name}`, ['not a value !']],
     ),
   ),
+  'watch[].pods': [true],
   'watch[].register': [true],
   'watch[].remoteClusters': [true],
   'services.keepSource': [true],

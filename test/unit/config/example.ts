@@ -40,6 +40,7 @@ export const EVERY_FIELD = {
       context: 'reader',
       gateways: 'role=edge,!spot',
       serviceCidrs: ['10.98.0.0/16'],
+      pods: false,
       addressType: 'ExternalIP',
       remoteClusters: false,
       ...EVERY_SOURCE,

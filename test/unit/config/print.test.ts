@@ -85,6 +85,7 @@ const source: fc.Arbitrary<WatchConfig> = fc.oneof(
     ...kubernetesAccess,
     gateways: gatewayChoice,
     serviceCidrs: fc.array(cidr, { maxLength: 2 }),
+    pods: fc.boolean(),
     addressType: fc.constantFrom('InternalIP', 'ExternalIP'),
     remoteClusters: fc.boolean(),
     ...everySource,
