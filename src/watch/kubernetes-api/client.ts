@@ -42,6 +42,8 @@ export interface ApiAnswer {
   readonly status: number;
   /** Parsed JSON; undefined for an empty body. */
   readonly body: unknown;
+  /** Of the body as it came, in UTF-16 units of its text: near enough to bytes for JSON. */
+  readonly length: number;
 }
 
 const VERBS: Readonly<Record<string, string>> = {
@@ -102,9 +104,9 @@ export class KubernetesApi {
       if (options.signal?.aborted) throw cause;
       throw fail(cause instanceof BodyTooLarge ? 'TooLarge' : reasonOf(cause), cause);
     }
-    if (text === '') return { status, body: undefined };
+    if (text === '') return { status, body: undefined, length: 0 };
     try {
-      return { status, body: JSON.parse(text) };
+      return { status, body: JSON.parse(text), length: text.length };
     } catch (cause) {
       throw fail('Malformed', cause);
     }

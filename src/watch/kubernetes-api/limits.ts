@@ -2,6 +2,10 @@
 export interface ReflectorLimits {
   /** Objects asked for at once; as client-go. */
   readonly pageObjects: number;
+  /** A server that always has one more page is not believed; these would be objectsMax on pages of two. */
+  readonly pagesMax: number;
+  /** Ten times the nodes of the largest clusters and their IPAM blocks; more than this is a server gone wrong. */
+  readonly objectsMax: number;
   /** A watch ends by itself after a time in this range, so that many gateways do not come back at once. */
   readonly watchSecondsMin: number;
   readonly watchSecondsMax: number;
@@ -30,6 +34,8 @@ export interface ReflectorLimits {
 
 export const REFLECTOR_LIMITS: ReflectorLimits = {
   pageObjects: 500,
+  pagesMax: 100_000,
+  objectsMax: 200_000,
   watchSecondsMin: 240,
   watchSecondsMax: 600,
   watchMarginMs: 30_000,

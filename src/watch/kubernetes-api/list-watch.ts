@@ -73,8 +73,15 @@ export class ListWatch<T> {
   async #list(signal: AbortSignal): Promise<void> {
     const { api, resource, stream, clock } = this.#options;
     if (stream.phase !== 'absent') stream.phase = 'listing';
-    const { pageObjects } = this.#limits;
-    const parts = { api, resource, intake: this.#intake, feed: this.#feed, stream, clock, pageObjects };
+    const parts = {
+      api,
+      resource,
+      intake: this.#intake,
+      feed: this.#feed,
+      stream,
+      clock,
+      limits: this.#limits,
+    };
     const { objects, version } = await listAll(parts, signal);
     this.#listed(objects, version);
   }
@@ -213,6 +220,8 @@ export class ListWatch<T> {
       ++this.#failures >= this.#limits.failuresMax
     )
       this.#relist('error', 0);
+    // The watch would begin with the object that did not fit; a list knows what is gone since.
+    if (error.code === 'ISTHMUS_ERR_CAPACITY') this.#relist('error', 0);
     const retryAfterMs = error instanceof ApiError ? error.retryAfterMs : undefined;
     // The wish is a minimum; all who got the same number must not come back in the same instant.
     if (retryAfterMs !== undefined)

@@ -3,9 +3,6 @@ import type { Logger } from '../../base/log.ts';
 import type { StreamState } from '../stream-state.ts';
 import { type KubernetesObject, objectKey } from './resource.ts';
 
-/** Ten times the nodes of the largest clusters and their IPAM blocks; more than this is a server gone wrong. */
-export const OBJECTS_MAX = 200_000;
-
 export interface IntakeOptions<T> {
   readonly project: (raw: KubernetesObject) => T | undefined;
   readonly stream: StreamState;
@@ -55,11 +52,11 @@ export class ObjectIntake<T> {
   }
 }
 
-/** Throws ISTHMUS_ERR_CAPACITY when one object more is too many. */
-export function assertRoom(objects: number, stream: StreamState): void {
-  if (objects <= OBJECTS_MAX) return;
+/** Throws ISTHMUS_ERR_CAPACITY when there are more objects than `objectsMax`. */
+export function assertRoom(objects: number, objectsMax: number, stream: StreamState): void {
+  if (objects <= objectsMax) return;
   throw new GatewayError(
     'ISTHMUS_ERR_CAPACITY',
-    `${stream.resource}: more than ${OBJECTS_MAX} objects; narrow it with a label selector`,
+    `${stream.resource}: more than ${objectsMax} objects; narrow it with a label selector`,
   );
 }

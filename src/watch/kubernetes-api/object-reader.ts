@@ -56,19 +56,20 @@ export class ObjectReader<T> implements WatchReader {
   }
 
   changed(type: 'ADDED' | 'MODIFIED' | 'DELETED', object: unknown): void {
-    const { feed, intake, stream, clock } = this.#options;
+    const { feed, intake, stream, clock, limits } = this.#options;
     stream.events++;
     stream.lastEventMs = clock.wallMs();
     const initial = this.#initial;
     const taken = intake.take(object, (key) => (initial ?? feed).get(key));
     if (taken === undefined) return;
     const value = type === 'DELETED' ? undefined : taken.value;
+    const store = initial ?? feed;
+    if (value !== undefined && !store.has(taken.key)) assertRoom(store.size + 1, limits.objectsMax, stream);
     if (initial === undefined) {
       feed.set(taken.key, value);
       stream.objects = feed.size;
     } else if (value === undefined) initial.delete(taken.key);
     else initial.set(taken.key, feed.settle(taken.key, value));
-    assertRoom((initial ?? feed).size, stream);
     if (initial !== undefined) return;
     this.#said = true;
     const version = fieldOf(fieldOf(object, 'metadata'), 'resourceVersion');

@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { StreamState } from '../stream-state.ts';
 import { ApiError } from './api-error.ts';
 import type { KubernetesApi } from './client.ts';
+import type { ReflectorLimits } from './limits.ts';
 import { assertRoom, type ObjectIntake } from './object-intake.ts';
 import { fieldOf, type Resource, resourcePath, selectorsOf } from './resource.ts';
 import type { StoreFeed } from './store-feed.ts';
@@ -14,7 +15,7 @@ export interface PagedListOptions<T> {
   readonly feed: StoreFeed<T>;
   readonly stream: StreamState;
   readonly clock: Clock;
-  readonly pageObjects: number;
+  readonly limits: Pick<ReflectorLimits, 'pageObjects' | 'pagesMax' | 'objectsMax'>;
 }
 
 export interface ListedObjects<T> {
@@ -22,8 +23,11 @@ export interface ListedObjects<T> {
   readonly version: string;
 }
 
-/** OBJECTS_MAX on pages of two; a server that always has one more page is not believed. */
-const PAGES_MAX = 100_000;
+/**
+ * Pages aim at this length. Three clusters of 10,000 Nodes of 9 kB each, listed at once by pages of 500 objects, cost 308 MiB of RSS; by
+ * pages of 1 MiB 160 MiB, and no longer on the whole, because no page holds up the event loop for 40 ms.
+ */
+const PAGE_LENGTH = 1 << 20;
 /** How much smaller pages are asked for when one did not fit. */
 const SHRINK = 10;
 
@@ -36,7 +40,7 @@ export async function listAll<T>(
   options: PagedListOptions<T>,
   signal: AbortSignal,
 ): Promise<ListedObjects<T>> {
-  for (let { pageObjects } = options; ; pageObjects = Math.max(1, Math.floor(pageObjects / SHRINK))) {
+  for (let { pageObjects } = options.limits; ; pageObjects = Math.max(1, Math.floor(pageObjects / SHRINK))) {
     try {
       return await listBy(pageObjects, options, signal);
     } catch (thrown) {
@@ -48,19 +52,20 @@ export async function listAll<T>(
 
 async function listBy<T>(
   pageObjects: number,
-  { api, resource, intake, feed, stream, clock }: PagedListOptions<T>,
+  { api, resource, intake, feed, stream, clock, limits }: PagedListOptions<T>,
   signal: AbortSignal,
 ): Promise<ListedObjects<T>> {
   const path = resourcePath(resource);
   const objects = new Map<string, T>();
   let next: string | undefined;
-  for (let pages = 0; pages < PAGES_MAX; pages++) {
+  let limit = pageObjects;
+  for (let pages = 0; pages < limits.pagesMax; pages++) {
     const query = {
       ...selectorsOf(resource),
-      limit: String(pageObjects),
+      limit: String(limit),
       ...(next === undefined ? {} : { continue: next }),
     };
-    const { status, body } = await api.request('GET', path, { query, signal, verb: 'list' });
+    const { status, body, length } = await api.request('GET', path, { query, signal, verb: 'list' });
     const page = readPage(body);
     if (page === undefined) throw senseless(api, path, status);
     stream.lastEventMs = clock.wallMs();
@@ -69,9 +74,11 @@ async function listBy<T>(
       if (taken?.value === undefined) continue;
       objects.set(taken.key, feed.settle(taken.key, taken.value));
     }
-    assertRoom(objects.size, stream);
+    assertRoom(objects.size, limits.objectsMax, stream);
     if (page.next === undefined) return { objects, version: page.version };
     next = page.next;
+    const fitting = Math.floor((page.items.length * PAGE_LENGTH) / length);
+    limit = Math.min(pageObjects, Math.max(1, fitting));
   }
   throw senseless(api, path, 200);
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { sendJson } from './fake-answers.ts';
 import { FakeApiServer } from './fake-api-server.ts';
 import { NODES, node, RunningReflector, type RunningReflectorOptions } from './running-reflector.ts';
 
@@ -312,5 +313,29 @@ describe('a server that', () => {
     await reflector.shows('n1=10.0.1.0/24');
     assert.equal(reflector.words[0]?.kind, 'stale');
     assert.ok(reflector.stream.errors >= 2);
+  });
+
+  it('has more objects than there is room for is stale, and what fitted stays', async () => {
+    server.put(NODES, node('n2', '10.0.2.0/24'));
+    const reflector = await startWatching({ limits: { objectsMax: 2 } });
+    await reflector.shows('n1=10.0.1.0/24', 'n2=10.0.2.0/24');
+    server.put(NODES, node('n3', '10.0.3.0/24'));
+    await reflector.isStale(/nodes: more than 2 objects; narrow it with a label selector/);
+    server.remove(NODES, 'n1');
+    await reflector.shows('n2=10.0.2.0/24', 'n3=10.0.3.0/24');
+    await reflector.isFresh();
+  });
+
+  it('always has one more page is stale', async () => {
+    server.fault({
+      verb: 'list',
+      respond: (response) => {
+        const metadata = { resourceVersion: '7', continue: 'more' };
+        sendJson(response, 200, { metadata, items: [node('n1', '10.0.1.0/24')] });
+      },
+    });
+    const reflector = start({ limits: { pagesMax: 10 } });
+    await reflector.isStale(/expected a list with items and metadata.resourceVersion that ends/);
+    assert.equal(reflector.count('replace'), 0);
   });
 });

@@ -103,15 +103,15 @@ describe('a list', () => {
     await reflector.isStale(/410 Expired/);
   });
 
-  it('asks for smaller pages when one is larger than it may be', async () => {
-    const padding = 'x'.repeat(1 << 20);
-    for (let i = 0; i < 40; i++) server.put(NODES, { ...node(`n${i}`, `10.0.${i}.0/24`), padding });
+  it('asks for smaller pages when one is larger than it may be, and for ones of 1 MiB from then on', async () => {
+    const padding = 'x'.repeat(400_000);
+    for (let i = 0; i < 90; i++) server.put(NODES, { ...node(`n${i}`, `10.0.${i}.0/24`), padding });
     const reflector = start();
-    await reflector.until(() => reflector.view.size === 40);
-    assert.deepEqual(
-      server.requests.filter(({ verb }) => verb === 'list').map(({ query }) => query.get('limit')),
-      ['500', '50', '5', '5', '5', '5', '5', '5', '5', '5'],
-    );
+    await reflector.until(() => reflector.view.size === 90);
+    const limits = server.requests
+      .filter(({ verb }) => verb === 'list')
+      .map(({ query }) => query.get('limit'));
+    assert.deepEqual(limits, ['500', '50', ...Array(20).fill('2')]);
   });
 
   it('is not believed when it is something else that came with 200', async () => {
