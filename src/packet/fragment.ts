@@ -36,9 +36,9 @@ export function fragmentCount(packetBytes: number, headerLength: number, mtu: nu
  * same array, and returns its length in bytes, at most `mtu`.
  *
  * Fragment 0 is made in place when `destinationAt === at`: that rewrites total length, flags and checksum of the packet itself, which
- * the other fragments are made from, so it must be made LAST. The other fragments must lie outside the packet. DF and the reserved
- * bit stay as they are (whether a packet may be fragmented is the caller's question), MF of a packet that was a fragment stays set
- * in its last piece, the ID is kept.
+ * the other fragments are made from, so it must be made LAST. The other fragments must lie outside the packet. DF stays as it is (whether
+ * a packet may be fragmented is the caller's question), the reserved bit becomes zero as RFC 791 §3.1 demands and Linux does, MF of a
+ * packet that was a fragment stays set in its last piece, the ID is kept.
  *
  * Returns 0 and writes nothing for a fragment that would begin beyond the 13-bit offset: the caller must skip it. Only the tail of a
  * forged fragment gets there (its datagram would exceed 65,535 bytes: the ping of death); wrapping it would overlay the datagram's
@@ -71,7 +71,7 @@ export function writeFragment(
 
   const more = isLast ? flags & IPV4.MF : IPV4.MF;
   writeU16(bytes, destinationAt + IPV4.TOTAL_LENGTH, newHeader + length);
-  writeU16(bytes, destinationAt + IPV4.FRAGMENT, (flags & ~(IPV4.MF | IPV4.OFFSET_MASK)) | more | offset);
+  writeU16(bytes, destinationAt + IPV4.FRAGMENT, (flags & IPV4.DF) | more | offset);
   writeU16(bytes, destinationAt + IPV4.CHECKSUM, 0);
   writeU16(bytes, destinationAt + IPV4.CHECKSUM, internetChecksum(bytes, destinationAt, newHeader));
   return newHeader + length;
