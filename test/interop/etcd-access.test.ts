@@ -38,17 +38,17 @@ function base64(text: string): string {
   return Buffer.from(text).toString('base64');
 }
 
-/** The user and the role of docs/etcd.md, and a reader that may not write. Returns the token of root. */
+/** Users and roles as docs/etcd.md has them, and a reader that may not write. Resolves with the token of root. */
 async function enableAuth(server: EtcdServer): Promise<string> {
-  const ours = { key: base64('/isthmus/'), range_end: base64('/isthmus0') };
-  for (const name of ['root', 'isthmus', 'reader'])
+  const range = (prefix: string) => ({ key: base64(`${prefix}/`), range_end: base64(`${prefix}0`) });
+  const all = { permType: 'READ', ...range('/isthmus/v1/clusters') };
+  for (const name of ['root', 'east', 'west', 'reader'])
     await server.call('/v3/auth/user/add', { name, password: `${name}-password` });
-  for (const [name, permType] of [
-    ['isthmus', 'READWRITE'],
-    ['reader', 'READ'],
-  ] as const) {
+  for (const name of ['east', 'west', 'reader']) {
+    const own = { permType: 'READWRITE', ...range(`/isthmus/v1/clusters/${name}`) };
     await server.call('/v3/auth/role/add', { name });
-    await server.call('/v3/auth/role/grant', { name, perm: { permType, ...ours } });
+    for (const perm of name === 'reader' ? [all] : [all, own])
+      await server.call('/v3/auth/role/grant', { name, perm });
     await server.call('/v3/auth/user/grant', { user: name, role: name });
   }
   await server.call('/v3/auth/role/add', { name: 'root' });
@@ -66,10 +66,14 @@ etcdTest(
   { flags: ['--auth-token-ttl=1'] },
   async (server, started) => {
     await enableAuth(server);
-    const access = { endpoints: [server.endpoint], username: 'isthmus', password: () => 'isthmus-password' };
+    const access = (username: string) => ({
+      endpoints: [server.endpoint],
+      username,
+      password: () => `${username}-password`,
+    });
     const limits = { probeAfterMs: 2500, lagMs: 500 };
     const a = started.gateway({
-      access,
+      access: access('east'),
       limits,
       cluster: 'east',
       gateway: 'gw-1',
@@ -77,7 +81,7 @@ etcdTest(
       cidrs: ['10.1.0.0/16'],
     });
     const b = started.gateway({
-      access,
+      access: access('west'),
       limits,
       cluster: 'west',
       gateway: 'gw-1',
@@ -114,11 +118,11 @@ etcdTest(
       /reading \/isthmus\/v1\/clusters\/: http:.*: 400 user name is empty; etcd asks for a user, and none is configured/,
     );
     const mistyped = started.gateway({
-      access: { endpoints, username: 'isthmus', password: 'wrong' },
+      access: { endpoints, username: 'east', password: 'wrong' },
       ...gateway,
     });
     await mistyped.running.isStale(
-      /as user "isthmus": 400 .*authentication failed, invalid user ID or password/,
+      /as user "east": 400 .*authentication failed, invalid user ID or password/,
     );
     const reader = started.gateway({
       access: { endpoints, username: 'reader', password: 'reader-password' },
@@ -159,11 +163,11 @@ etcdTest(
 );
 
 etcdTest('a user where etcd asks for none is no error', {}, async (server, started) => {
-  const api = apiOf(started, { endpoints: [server.endpoint], username: 'isthmus', password: 'x' });
+  const api = apiOf(started, { endpoints: [server.endpoint], username: 'east', password: 'x' });
   assert.equal(await api.get('/nothing'), undefined);
   // Switched on later, it is asked for.
   await enableAuth(server);
-  await assert.rejects(api.get('/isthmus/x'), /invalid user ID or password/);
+  await assert.rejects(api.get(`${KEY}x`), /invalid user ID or password/);
 });
 
 async function makeCertificates(folder: string): Promise<void> {

@@ -7,8 +7,8 @@ import { OwnGatewayFeed } from '../../src/watch/own-gateway.ts';
 import { StreamRegistry, type StreamState } from '../../src/watch/stream-state.ts';
 import { RunningWatcher, until } from '../unit/watch/running-watcher.ts';
 
-/** Short, so that a test need not wait for long; etcd grants none that is shorter than its election timeout of a second. */
-export const LEASE_MS = 2000;
+/** Long, because a machine with other work must not let gateways seem dead that are not. */
+const LEASE_MS = 60_000;
 
 interface EtcdGatewayOptions extends Partial<Omit<EtcdWatcherOptions, 'access' | 'environment' | 'name'>> {
   readonly access: EtcdWatcherOptions['access'];

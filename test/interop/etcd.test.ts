@@ -3,7 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { EtcdApi } from '../../src/watch/etcd-api/api.ts';
 import { EtcdServer, type EtcdServerOptions, lacksEtcd } from '../fixtures/etcd-server.ts';
 import { until } from '../unit/watch/running-watcher.ts';
-import { type EtcdGateway, LEASE_MS, Started } from './etcd-gateway.ts';
+import { type EtcdGateway, Started } from './etcd-gateway.ts';
 import { EtcdRelay } from './etcd-relay.ts';
 
 const KEY = '/isthmus/v1/clusters/';
@@ -108,12 +108,12 @@ etcdTest('a gateway whose address is not known yet is announced once it is', asy
 etcdTest(
   'a gateway that is told to leave is gone at once, one that is only stopped is not',
   async (server, started) => {
-    const a = east(server, started, { leaseMs: 600_000 });
-    const b = west(server, started, { leaseMs: 600_000 });
+    const a = east(server, started);
+    const b = west(server, started);
     await a.running.shows('10.2.0.0/16 west');
     await b.announced();
     await b.stop();
-    const again = west(server, started, { leaseMs: 600_000, withdrawOnStop: () => true });
+    const again = west(server, started, { withdrawOnStop: () => true });
     await again.announced();
     assert.ok(!words(a).includes('remove'), 'a restart withdraws nothing');
     await again.stop();
@@ -123,7 +123,7 @@ etcdTest(
 
 etcdTest('a record that somebody deletes is put back', async (server, started) => {
   const a = east(server, started);
-  const b = west(server, started, { leaseMs: 600_000 });
+  const b = west(server, started);
   await a.running.shows('10.2.0.0/16 west');
   await b.announced();
   await server.remove(`${KEY}west/gateways/gw-1`);
@@ -327,7 +327,7 @@ etcdTest(
 etcdTest('a leased record ends with its lease when nobody keeps it alive', async (server, started) => {
   const a = east(server, started, { register: false });
   const api = started.add(new EtcdApi({ endpoints: [server.endpoint] }), async (it) => it.close());
-  const lease = await api.grant(LEASE_MS / 1000);
+  const lease = await api.grant(2);
   const key = `${KEY}west/gateways/gw-1`;
   const value = '{"address":"172.31.0.2","cidrs":["10.2.0.0/16"]}';
   assert.equal(await api.putIf({ key, value, lease, modRevision: 0 }), true);

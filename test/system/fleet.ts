@@ -24,8 +24,16 @@ export class Member {
 
   constructor(options: MemberOptions) {
     this.options = options;
-    const command = ['--pdeathsig', 'KILL', '--', process.execPath, PROGRAM, JSON.stringify(options)];
-    this.#child = spawn('setpriv', command, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const command = [
+      'setpriv',
+      '--pdeathsig',
+      'KILL',
+      '--',
+      process.execPath,
+      PROGRAM,
+      JSON.stringify(options),
+    ];
+    this.#child = spawn(command[0]!, command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#child.stdin!.on('error', () => {});
     createInterface({ input: this.#child.stdout! }).on('line', (line) => this.#hear(JSON.parse(line)));
   }

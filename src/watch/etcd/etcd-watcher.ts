@@ -48,16 +48,20 @@ export class EtcdWatcher implements Watcher {
     const watched = clustersPrefix(prefix);
     const stream = streams.open(this.name, watched);
     const registration = this.#startRegistration(api);
+    const nudge = (): void => registration?.nudge();
+    const ownKey = (): string => recordKey(prefix, own.current.cluster, own.current.name);
     const claims = new RecordClaims({
       own,
-      onChange: (keys) => {
-        const { cluster, name } = own.current;
-        if (keys.includes(recordKey(prefix, cluster, name))) registration?.nudge();
-      },
+      ownKey,
+      onOwnLoss: nudge,
     });
     const records = new EtcdStream({
       ...{ api, prefix: watched, stream, clock, logger, random, limits },
-      project: (key, value) => decodeRecord(prefix, key, value),
+      project: (key, value) => {
+        // Here, where each write is seen: a record that came and went since the last word is no change that anybody is told of.
+        if (key === ownKey()) nudge();
+        return decodeRecord(prefix, key, value);
+      },
     });
     try {
       for await (const word of streamClaims({ records }, claims, signal)) {

@@ -4,6 +4,7 @@ import { ClaimLedger } from '../claim-ledger.ts';
 import type { Told } from '../combine-streams.ts';
 import { LastGood, type Malformed } from '../last-good.ts';
 import type { OwnGatewayFeed } from '../own-gateway.ts';
+import type { StoreEvent } from '../store-event.ts';
 import type { Deriver } from '../stream-claims.ts';
 import type { GatewayRecord } from './record.ts';
 
@@ -14,8 +15,10 @@ export interface RecordStreams {
 
 export interface RecordClaimsParts {
   readonly own: OwnGatewayFeed;
-  /** Called with keys of records that came, changed or went. */
-  readonly onChange: (keys: readonly string[]) => void;
+  /** Where this gateway's own record stands. */
+  readonly ownKey: () => string;
+  /** It may not be there any more. */
+  readonly onOwnLoss: () => void;
 }
 
 /** Claims of gateway records: one for each CIDR of each gateway, since each gateway speaks for itself only. The table merges them. */
@@ -32,9 +35,8 @@ export class RecordClaims implements Deriver<RecordStreams> {
   }
 
   apply({ event }: Told<RecordStreams>): void {
-    const changed = this.#records.apply(event);
-    for (const key of changed) this.#changed.add(key);
-    this.#parts.onChange(changed);
+    for (const key of this.#records.apply(event)) this.#changed.add(key);
+    if (this.#isOwnLost(event)) this.#parts.onOwnLoss();
   }
 
   settle(): void {
@@ -60,6 +62,12 @@ export class RecordClaims implements Deriver<RecordStreams> {
       if (cluster !== this.#parts.own.current.cluster) clusters.add(cluster);
     }
     return clusters;
+  }
+
+  #isOwnLost(event: StoreEvent<GatewayRecord | Malformed>): boolean {
+    const key = this.#parts.ownKey();
+    if (event.kind === 'replace') return !event.objects.has(key);
+    return event.kind === 'change' && event.removed.includes(key);
   }
 
   #claimsOf(record: GatewayRecord | undefined): Map<string, Claim> {

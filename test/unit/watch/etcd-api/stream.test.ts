@@ -194,11 +194,10 @@ describe('a stream of etcd objects', () => {
     fake.on(RANGE, refusal(503, 'etcdserver: no leader', 14));
     start();
     await until(
-      () => fake.count(RANGE) > 2,
-      () => heard,
+      () => fake.count(RANGE) > 2 && state.phase === 'waiting',
+      () => [heard, state],
     );
     assert.match(heard[0]!, /^stale reading \/x\/: http:\S+: 503 no leader$/);
-    assert.equal(state.phase, 'waiting');
     assert.equal(state.lists.start, 0);
     fake.on(RANGE, json({ header: HEADER, kvs: [keyValue('/x/a', '1', 9)], count: '1' }));
     await until(
