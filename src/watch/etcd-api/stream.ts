@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import { pause } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { Backoff } from '../backoff.ts';
@@ -7,7 +8,6 @@ import type { ListReason, StreamState } from '../stream-state.ts';
 import type { EtcdApi } from './api.ts';
 import { EtcdError } from './error.ts';
 import { KEYS_MAX, Mirror, type Project } from './mirror.ts';
-import { pause } from './pause.ts';
 import { DEFAULT_LIMITS, type EtcdStreamLimits, WatchSession } from './watch-session.ts';
 
 /** A watch that ends after less is followed by a pause, so that a server which takes and drops watches is not asked without end. */

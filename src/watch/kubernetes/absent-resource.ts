@@ -1,9 +1,9 @@
 import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
+import { pause } from '../../base/clock.ts';
 import type { ObjectStream, StoreEvent } from '../store-event.ts';
 import type { StreamState } from '../stream-state.ts';
 import type { OpenStream } from './connection.ts';
-import { sleep } from './sleep.ts';
 
 export interface FallbackOptions<T> {
   /** Opened and asked in this order; the first that the server knows is read from then on. Only one is open at a time. */
@@ -63,7 +63,7 @@ export class StreamWithFallback<T> implements ObjectStream<T> {
       this.#fellBack = true;
       this.#away = false;
     }
-    await sleep(clock, this.#fellBack ? askAgainMs : confirmMs, signal);
+    await pause(clock, this.#fellBack ? askAgainMs : confirmMs, signal);
   }
 
   /** Reads one for as long as the server knows it. Returns why it does not, or undefined when it is over. */

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Cidr } from '../../base/address.ts';
+import { pause } from '../../base/clock.ts';
 import { GatewayError, messageOf } from '../../base/errors.ts';
 import { type ClusterNote, ClusterNotes } from '../cluster-notes.ts';
 import type { ChildSources, WatchEnvironment } from '../environment.ts';
@@ -11,7 +12,6 @@ import { type Amendment, AwayWatcher, amended } from './child-watchers.ts';
 import { type ClusterCredentials, credentialsOf } from './cluster-secret.ts';
 import type { Connection } from './connection.ts';
 import type { ClusterAccess, RemoteCluster } from './remote-cluster.ts';
-import { sleep } from './sleep.ts';
 
 /** How a source reads one remote cluster. */
 export interface ChildPlan {
@@ -128,7 +128,7 @@ export class ClusterReader {
             'the watch of a Secret failed; it is started again',
           );
         }
-        await sleep(environment.clock, RESTART_AFTER_MS, signal);
+        await pause(environment.clock, RESTART_AFTER_MS, signal);
       }
     } finally {
       stream.close();

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
+import { pause } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { Backoff } from '../backoff.ts';
@@ -21,7 +22,6 @@ import {
   speakerOf,
 } from './cluster-status.ts';
 import { REMOTE_CLUSTERS } from './remote-cluster.ts';
-import { sleep } from './sleep.ts';
 
 /** How often the objects are looked at; each look is one list, and nothing is written unless something is new. */
 export const LOOK_INTERVAL_MS = 10_000;
@@ -86,7 +86,7 @@ export class StatusWriter {
     while (!signal.aborted) {
       const well = await this.look(signal);
       if (well) backoff.reset();
-      await sleep(clock, well ? LOOK_INTERVAL_MS * (0.8 + 0.4 * random()) : backoff.next(), signal);
+      await pause(clock, well ? LOOK_INTERVAL_MS * (0.8 + 0.4 * random()) : backoff.next(), signal);
     }
   }
 

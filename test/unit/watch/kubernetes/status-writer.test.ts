@@ -33,13 +33,13 @@ class FakeStatusApi {
     if (this.refusal !== undefined && (method === 'PATCH' || this.refusal.status === 404)) throw this.refusal;
     if (method === 'GET') {
       assert.equal(path, LIST);
-      return { status: 200, body: { items: [this.#object()], metadata: {} } };
+      return { status: 200, body: { items: [this.#object()], metadata: {} }, length: 0 };
     }
     assert.equal(path, `${LIST}/west/status`);
     if (options.contentType === 'application/json-patch+json')
       this.#patch(options.body as { path: string; value?: string }[]);
     else this.#apply(options);
-    return { status: 200, body: {} };
+    return { status: 200, body: {}, length: 2 };
   }
 
   #object() {
