@@ -1,6 +1,6 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { parse } from 'yaml';
-import { GatewayError, messageOf } from '../../base/errors.ts';
+import { parse, YAMLParseError } from 'yaml';
+import { GatewayError } from '../../base/errors.ts';
 import { fieldOf } from './resource.ts';
 
 /** PEM text or a token, or the file that has it and may be replaced while we run. */
@@ -87,9 +87,9 @@ class KubeconfigReader {
     if (this.#text.length > KUBECONFIG_BYTES_MAX)
       throw this.#wrong('', `expected at most ${KUBECONFIG_BYTES_MAX} bytes, got ${this.#text.length}`);
     try {
-      return parse(this.#text);
-    } catch (cause) {
-      throw this.#wrong('', `it is neither YAML nor JSON: ${messageOf(cause)}`, cause);
+      return parse(this.#text, { prettyErrors: false });
+    } catch (thrown) {
+      throw this.#wrong('', `it is neither YAML nor JSON${placeOf(thrown, this.#text)}`);
     }
   }
 
@@ -99,6 +99,12 @@ class KubeconfigReader {
     const url = URL.canParse(server) ? new URL(server) : undefined;
     if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:'))
       throw this.#wrong(`${field}.server`, `expected a URL such as https://10.0.0.1:6443, got "${server}"`);
+    // The server's URL is what status and messages name it by.
+    if (url.username !== '' || url.password !== '')
+      throw this.#wrong(
+        `${field}.server`,
+        'a name and password in the URL are not sent; put them under users',
+      );
     const insecure = fieldOf(cluster, 'insecure-skip-tls-verify');
     if (insecure !== undefined && typeof insecure !== 'boolean')
       throw this.#wrong(`${field}.insecure-skip-tls-verify`, `expected true or false, got ${show(insecure)}`);
@@ -199,10 +205,17 @@ class KubeconfigReader {
     throw this.#wrong(field, `expected a string, got ${show(value)}`);
   }
 
-  #wrong(field: string, what: string, cause?: unknown): GatewayError {
+  #wrong(field: string, what: string): GatewayError {
     const place = field === '' ? this.#describe : `${this.#describe}: ${field}`;
-    return new GatewayError('ISTHMUS_ERR_KUBERNETES', `${place}: ${what}`, { cause });
+    return new GatewayError('ISTHMUS_ERR_KUBERNETES', `${place}: ${what}`);
   }
+}
+
+/** Where a text stops being YAML, without a word of the parser: it quotes the line, which may be the one with the token. */
+function placeOf(thrown: unknown, text: string): string {
+  if (!(thrown instanceof YAMLParseError)) return '';
+  const before = text.slice(0, thrown.pos[0]);
+  return ` (line ${before.split('\n').length}, column ${before.length - before.lastIndexOf('\n')})`;
 }
 
 /** The kind of a value and no more: what stands in the wrong place may be a secret. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { inspect } from 'node:util';
 import { stringify } from 'yaml';
 import { GatewayError } from '../../../../src/base/errors.ts';
 import { type KubeconfigOptions, parseKubeconfig } from '../../../../src/watch/kubernetes-api/kubeconfig.ts';
@@ -170,5 +171,19 @@ describe('a kubeconfig', () => {
       () => parseKubeconfig(text({ user: { token: { inner: 'hunter2' } } })),
       (thrown) => thrown instanceof GatewayError && !thrown.message.includes('hunter2'),
     );
+    for (const broken of [
+      'users: [{user: {token: hunter2: x}}]',
+      'users:\n- user:\n    token: hunter2: x\n',
+      'users:\n- user:\n    token: *hunter2\n',
+      'users:\n- user:\n    token: "hunter2\n  x: y\n',
+      text({ cluster: { server: 'https://admin:hunter2@10.0.0.1:6443' } }),
+    ]) {
+      assert.throws(
+        () => parseKubeconfig(broken),
+        (thrown) => thrown instanceof GatewayError && !inspect(thrown).includes('hunter2'),
+        broken,
+      );
+    }
+    refuses(/it is neither YAML nor JSON \(line 3, column 12\)$/, 'users:\n- user:\n    token: hunter2: x\n');
   });
 });
