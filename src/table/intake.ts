@@ -139,13 +139,26 @@ export class Intake {
 
   #upsert(source: Source, claims: readonly Claim[], judge: Judge): void {
     const turnedAwayBefore = source.turnedAway;
+    const takenOver = new Set<number>();
     for (const claim of claims) {
       const known = source.claims.get(claim.id);
       if (known !== undefined) source.hold?.claims.delete(known);
       this.#put(source, claim, judge);
+      if (source.hold !== undefined && known === undefined && source.claims.has(claim.id))
+        takenOver.add(cidrKey(claim.cidr));
     }
+    if (takenOver.size > 0) this.#releaseHeld(source, takenOver);
     if (source.hold?.claims.size === 0) this.#endHold(source);
     this.#reportTurnedAway(source, turnedAwayBefore);
+  }
+
+  /** A new node has the CIDR of one whose withdrawal is held: that one meant it, and half of the packets would go on to it. */
+  #releaseHeld(source: Source, takenOver: ReadonlySet<number>): void {
+    for (const stored of source.hold?.claims ?? []) {
+      if (!takenOver.has(cidrKey(stored.claim.cidr))) continue;
+      source.hold?.claims.delete(stored);
+      this.#withdraw(source, stored);
+    }
   }
 
   #remove(source: Source, ids: readonly string[], nowMs: number, wallMs: number): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { formatCidr } from '../../../src/base/address.ts';
+import { formatCidr, parseAddress } from '../../../src/base/address.ts';
 import type { Table } from '../../../src/table/table.ts';
 import { changesOf, claim, eventsOf, HOLD_MS, many, tableWith } from './fixtures.ts';
 
@@ -89,6 +89,19 @@ describe('the hold of a mass withdrawal', () => {
     table.apply('a', { kind: 'upsert', claims: many(12) }, 0, 0);
     assert.deepEqual([heldOf(table), table.nextDeadlineMs()], [0, undefined]);
     assert.deepEqual(eventsOf(table), ['hold-began', 'hold-ended']);
+  });
+
+  it('ends for a claim whose CIDR a claim of another name takes over, and for no other', () => {
+    const table = tableOf(12);
+    table.apply('a', { kind: 'remove', ids: many(12).map(({ id }) => id) }, 0, 0);
+    const [first, second] = many(2);
+    assert.ok(first !== undefined && second !== undefined);
+    const other = [{ address: parseAddress('172.31.9.9'), weight: 1 }];
+    table.apply('a', { kind: 'upsert', claims: [{ ...first, id: 'successor', gateways: other }] }, 1, 1);
+    assert.equal(heldOf(table), 11);
+    assert.deepEqual(table.route(first.cidr)?.gateways, other);
+    assert.deepEqual(table.route(second.cidr)?.gateways, second.gateways);
+    assert.deepEqual(changesOf(table).removed, []);
   });
 
   it('does not hold claims whose CIDR the source still mentions: a renamed file or cluster is a wish', () => {
