@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Server as LockServer } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { gatewayMetrics } from './admin/gateway-metrics.ts';
@@ -53,16 +54,15 @@ const AGING_INTERVAL_MS = 5000;
 /** Runs a gateway until it is told to stop. Rejects with a GatewayError when it cannot start or cannot go on. */
 export async function runGateway(configFile: string): Promise<void> {
   const gateway = new Gateway(configFile);
-  let stop: () => void = () => {};
-  const stopped = new Promise<void>((resolve) => {
-    stop = resolve;
-  });
+  const stopping = new AbortController();
+  const stop = () => stopping.abort();
+  const stopped = once(stopping.signal, 'abort');
   const onHangup = () => void gateway.reload();
   process.on('SIGHUP', onHangup);
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
   try {
-    await gateway.start();
+    await gateway.start(stopping.signal);
     await Promise.race([stopped, gateway.failed]);
   } finally {
     await gateway.stop();
@@ -183,7 +183,8 @@ export class Gateway {
     this.#metrics = new Metrics(gatewayMetrics(parts, this.#view));
   }
 
-  async start(): Promise<void> {
+  /** Resolves early when `stopping` ends the wait for an underlay that is not there yet. */
+  async start(stopping: AbortSignal): Promise<void> {
     const { config, configFile } = this.#state;
     this.#logger.info({ config: configFile, cluster: config.cluster.name }, 'starting');
     this.#native = loadNative();
@@ -201,6 +202,10 @@ export class Gateway {
     await this.#startSources();
     await this.#cleanFormer(this.#netlink);
     this.#tunnel = this.#makeTunnelOwner(this.#native, this.#netlink);
+    const waiting = (reason: string | undefined) => this.#state.problems.note('underlay', reason);
+    await this.#tunnel.untilUnderlay(stopping, (reason) => waiting(`waiting for the underlay: ${reason}`));
+    if (stopping.aborted) return;
+    waiting(undefined);
     this.#tunnel.open();
     this.#icmpSocket = this.#openIcmpSocket();
     this.#nat = openServiceNat({
@@ -295,6 +300,7 @@ export class Gateway {
       onUnderlay: (underlay) => {
         this.#state.underlay = underlay;
         this.#addressesChanged();
+        this.#applyNat();
       },
       onOpened: ({ device, plane }) => {
         this.#state.device = device;

@@ -17,13 +17,14 @@ import type { RouteInstaller } from './route-installer.ts';
 import type { Doubt } from './segment.ts';
 import type { HostProblem } from './sysctl.ts';
 import { closeTunnel, openTunnel, type Tunnel, tunnelMtu } from './tunnel.ts';
-import type { Underlay, UnderlayWish } from './underlay.ts';
+import { findUnderlay, type Underlay, type UnderlayWish } from './underlay.ts';
 import {
   ADDRESS_GRACE_MS,
   describeChange,
   type UnderlayChange,
   UnderlayFollower,
 } from './underlay-follower.ts';
+import { waitForUnderlay } from './underlay-wait.ts';
 
 export interface TunnelOwnerSetup {
   readonly native: Native;
@@ -53,6 +54,9 @@ export interface TunnelOwnerSetup {
 /** Gateways about which the kernel is asked at each look whether they are still where they were: at about 15 µs each. */
 const GATEWAYS_ASKED = 256;
 
+/** Less than the 90 s after which systemd takes a start for failed. */
+export const UNDERLAY_WAIT_MS = 60_000;
+
 /** Gateways that are asked for in turn for the way to the underlay. */
 const TOWARDS_MAX = 4;
 
@@ -79,6 +83,19 @@ export class TunnelOwner implements HostRoutes {
   /** By `cidrKey`: the routes that go past the tunnel now, to gateways on our own segment. */
   directRoutes(): ReadonlyMap<number, readonly RowWay[]> {
     return this.#tunnel?.routes.direct.installed ?? NONE;
+  }
+
+  /**
+   * Waits until the host has the underlay's address, UNDERLAY_WAIT_MS at most. Resolves in any case: `open` then finds the address, or says
+   * what is missing. Before `open`.
+   */
+  untilUnderlay(signal: AbortSignal, onWaiting: (reason: string) => void): Promise<void> {
+    const { native, netlink, table, clock } = this.#setup;
+    const find = (): Underlay => {
+      this.#towards = firstGateways(table, 1)[0];
+      return findUnderlay(netlink, this.#wish());
+    };
+    return waitForUnderlay({ native, clock, find, limitMs: UNDERLAY_WAIT_MS, signal, onWaiting });
   }
 
   /** Finds the underlay and opens the tunnel; throws a GatewayError with nothing left open. Routes are led to it by `adoptRoutes`. */

@@ -1,15 +1,10 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import {
-  entryOf,
-  type GatewayProcess,
-  type JoinedClusters,
-  joinClusters,
-} from './topology/gateway-process.ts';
+import { entryOf, GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { flows, whilePinging } from './topology/ping-series.ts';
 import { inScene, systemTest } from './topology/scene.ts';
 import { type Machine, poll } from './topology/topology.ts';
-import { twoClusters } from './topology/two-clusters.ts';
+import { type TwoClusters, twoClusters } from './topology/two-clusters.ts';
 import { BATCH, RAW_SOCKET, TWO_WORKERS } from './topology/variants.ts';
 
 /** Our own underlay address changes under traffic. B learns the new one by its watched file, as it would by etcd or Kubernetes. */
@@ -210,4 +205,40 @@ systemTest('a configured underlay.address is not exchanged: status names it unti
       await flows(it);
     },
   ),
+);
+
+/** A gateway whose address is not there yet, as at boot; gwB has all it needs. */
+async function booting(): Promise<{
+  topology: TwoClusters['topology'];
+  scene: TwoClusters;
+  gateway: GatewayProcess;
+}> {
+  const scene = await twoClusters();
+  const gateway = new GatewayProcess(scene.topology, scene.a.gateways[0]!);
+  gateway.configure(scene.a, scene.b);
+  await gateway.machine.ip('addr flush dev under0');
+  gateway.start();
+  await poll('the reason of the wait', SOON_MS, async () => {
+    const { ready, reasons } = await gateway.readiness().catch(() => ({ ready: false, reasons: [''] }));
+    return !ready && (await gateway.status().catch(() => undefined))?.problems.some(isWaiting) && reasons;
+  });
+  return { topology: scene.topology, scene, gateway };
+}
+
+const isWaiting = (problem: string): boolean =>
+  /waiting for the underlay: .*no route to gateway/.test(problem);
+
+systemTest('a gateway that is started before its address is there waits for it', () =>
+  inScene(booting, async ({ gateway }) => {
+    await gateway.machine.ip(`addr add ${OLD}/24 dev under0`, `route add default via ${ROUTER}`);
+    await gateway.ready();
+    assert.equal((await gateway.status()).underlay.address, OLD);
+    assert.deepEqual((await gateway.status()).problems, []);
+  }),
+);
+
+systemTest('SIGTERM ends the wait for an address', () =>
+  inScene(booting, async ({ gateway }) => {
+    assert.equal(await gateway.kill('SIGTERM'), 0);
+  }),
 );
