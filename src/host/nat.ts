@@ -101,12 +101,13 @@ export class NatRules {
       this.#isDue = false;
       if (this.#removed) return;
       await this.#pass();
-      this.#timer?.cancel();
-      if (!this.#removed) this.#timer = this.#setup.clock.after(NAT_CHECK_INTERVAL_MS, () => this.#check());
+      // A check that is due stays due: wishes and pods that come every few seconds would put it off for ever.
+      if (!this.#removed) this.#timer ??= this.#setup.clock.after(NAT_CHECK_INTERVAL_MS, () => this.#check());
     });
   }
 
   #check(): void {
+    this.#timer = undefined;
     this.#isDrifted = true;
     this.#schedule();
   }

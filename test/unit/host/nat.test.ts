@@ -31,6 +31,7 @@ class FakeHost {
   linksChanged: (() => void) | undefined;
   listings = 0;
   readonly problems: (string | undefined)[] = [];
+  timersMade = 0;
   readonly #timers: { readonly delayMs: number; readonly action: () => void }[] = [];
 
   rules(device = 'isthmus0'): NatRules {
@@ -40,6 +41,7 @@ class FakeHost {
       after: (delayMs, action) => {
         const timer = { delayMs, action };
         this.#timers.push(timer);
+        this.timersMade += 1;
         return { cancel: () => void this.#timers.splice(this.#timers.indexOf(timer) >>> 0, 1) };
       },
     };
@@ -167,6 +169,18 @@ test('a table that somebody flushed or changed is put back at the next look', as
   host.elapse();
   await rules.settled;
   assert.equal(host.scripts.length, 3, 'what is as wished is left alone');
+});
+
+test('wishes that come all the time do not put the look at the table off', async () => {
+  const host = new FakeHost();
+  const rules = await applied(host);
+  const looked = host.timersMade;
+  for (let i = 0; i < 3; i++) {
+    rules.apply(WISH);
+    await rules.settled;
+  }
+  assert.equal(host.timersMade, looked, 'the one that was due still is');
+  assert.equal(host.delays.length, 1);
 });
 
 test('a missing nft is a problem that names the package, goes on being tried, and ends', async () => {
