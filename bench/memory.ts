@@ -14,7 +14,7 @@ const BLOCK_BYTES = 64;
 const PREFIX_LENGTH = 26;
 
 /** The garbage of the start is collected when there is idle time, within a few seconds. */
-const REST_MS = 4000;
+export const REST_MS = 4000;
 const SAMPLES = 10;
 const SAMPLE_MS = 200;
 const READY_MS = 60_000;
@@ -69,12 +69,7 @@ async function memoryOf(scene: TwoClusters, routes: number, repeats: number): Pr
     const known = (await gateway.status()).counts.routes;
     if (known !== routes + 1) throw new Error(`${known} routes are known, not ${routes + 1}`);
     await sleep(REST_MS);
-    const samples: number[] = [];
-    for (let sample = 0; sample < SAMPLES; sample++) {
-      samples.push(residentMiB(gateway.daemon.pid, 'VmRSS'));
-      await sleep(SAMPLE_MS);
-    }
-    idleMiB.push(Math.max(...samples));
+    idleMiB.push(await atRestMiB(gateway.daemon.pid));
     peakMiB.push(residentMiB(gateway.daemon.pid, 'VmHWM'));
     await gateway.kill('SIGTERM');
   }
@@ -84,7 +79,17 @@ async function memoryOf(scene: TwoClusters, routes: number, repeats: number): Pr
   return { routes, idleMiB, peakMiB, readySeconds };
 }
 
-function residentMiB(pid: number, field: 'VmRSS' | 'VmHWM'): number {
+/** The highest resident set of a process within two seconds. */
+export async function atRestMiB(pid: number): Promise<number> {
+  const samples: number[] = [];
+  for (let sample = 0; sample < SAMPLES; sample++) {
+    samples.push(residentMiB(pid, 'VmRSS'));
+    await sleep(SAMPLE_MS);
+  }
+  return Math.max(...samples);
+}
+
+export function residentMiB(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   const match = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
   if (match === null) throw new Error(`no ${field} of process ${pid}`);
   return Number(match[1]) / 1024;

@@ -2,6 +2,7 @@ import type {
   CollectionsSection,
   ControlSection,
   FleetSection,
+  KubernetesSection,
   MemorySection,
   MicroFigure,
   MicroSection,
@@ -19,6 +20,11 @@ const KERNEL_ROUTES_MS_MAX = 1000;
 const EDIT_MS_MAX = 200;
 const RESTART_MS_MAX = 1000;
 const FLEET_MS_MAX = 2000;
+/** With 30,000 objects; smaller runs are for trying out. */
+const KUBERNETES_SECONDS_MAX = 10;
+const KUBERNETES_MIB_MAX = 350;
+const NODE_CHANGE_MS_MAX = 1000;
+const JOINED_MS_MAX = 5000;
 
 /** The sections that were measured, as Markdown. */
 export function reportOf(results: Results): string {
@@ -32,6 +38,7 @@ export function reportOf(results: Results): string {
     results.control && controlPart(results.control),
     results.restart && restartPart(results.restart),
     results.fleet && fleetPart(results.fleet),
+    results.kubernetes && kubernetesPart(results.kubernetes),
     results.micro && microPart(results.micro),
   ];
   return parts.filter(Boolean).join('\n\n');
@@ -55,9 +62,9 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 /** Three significant digits: more would only show the noise. */
 function number(value: number): string {
   if (!Number.isFinite(value)) return '–';
-  if (value >= 100) return Math.round(value).toLocaleString('en');
-  if (value >= 10) return value.toFixed(1);
-  return value >= 0.1 || value === 0 ? value.toFixed(2) : value.toPrecision(2);
+  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en');
+  if (Math.abs(value) >= 10) return value.toFixed(1);
+  return Math.abs(value) >= 0.1 || value === 0 ? value.toFixed(2) : value.toPrecision(2);
 }
 
 function spread({ median, min, max, count }: Summary): string {
@@ -231,6 +238,37 @@ function fleetPart({ run, members, rounds, learnedMs, convergedMs, withdrawnMs }
   ].join('\n\n');
 }
 
+function kubernetesPart(section: KubernetesSection): string {
+  const { run, clusters, objects, rows, probeMs, joinSeconds, joinedMs, leftMs } = section;
+  const each = objects.toLocaleString('en');
+  const row = (name: string, values: readonly number[], target?: number): string[] => [
+    name,
+    spread(summary(values)),
+    String(values.length),
+    limit(target),
+  ];
+  return [
+    '## Large clusters, and joining',
+    runLine(run),
+    `${clusters} remote clusters with a real API server each (kube-apiserver and etcd, on the same machine) that holds ${each} Nodes of 6 KB, each with a pod CIDR and an address of its own, and ${each} blocks of Calico. Each start is without earlier state. It forwards when pods of the last node of each cluster answer. A change is another address of one Node: from the request to the API server to the first echo request that went the new way, probes every ${probeMs} ms. Joining: from the end of the command to the first echo reply between pods; negative where packets were faster than the command's last word.`,
+    table(
+      ['what', 'value', 'n', 'target'],
+      [
+        ...rows.flatMap(({ what, ...of }) => [
+          row(`${what}: ready, s`, of.readySeconds, KUBERNETES_SECONDS_MAX),
+          row(`${what}: forwards to all, s`, of.forwardsSeconds, KUBERNETES_SECONDS_MAX),
+          row(`${what}: resident, MiB`, of.idleMiB, KUBERNETES_MIB_MAX),
+          row(`${what}: peak, MiB`, of.peakMiB, KUBERNETES_MIB_MAX),
+          row(`${what}: a change of one node, ms`, of.changedMs, NODE_CHANGE_MS_MAX),
+        ]),
+        row('the command `isthmus join`, s', joinSeconds),
+        row('joined, ms after the command', joinedMs, JOINED_MS_MAX),
+        row('parted, ms after `isthmus leave`', leftMs),
+      ],
+    ),
+  ].join('\n\n');
+}
+
 function microPart(section: MicroSection): string {
   const suites = new Map<string, MicroFigure[]>();
   for (const figure of section.figures) {
@@ -284,6 +322,7 @@ function missed(results: Results): string {
     check('slowest convergence of a fleet', summary(convergedMs).max, FLEET_MS_MAX, 'ms');
     check('slowest withdrawal in a fleet', summary(withdrawnMs).max, FLEET_MS_MAX, 'ms');
   }
+  if (results.kubernetes !== undefined) checkKubernetes(results.kubernetes, check);
   for (const row of results.collections?.rows ?? []) {
     check(`collections in the workers of ${row.path}, ${row.gateway}`, row.trafficWorkers, 0, '');
   }
@@ -297,4 +336,18 @@ function checkFigure(
   check: (what: string, value: number, target: number | undefined, unit: string) => void,
 ): void {
   check(`${suite}, ${name}`, value, target, unit);
+}
+
+function checkKubernetes(
+  { rows, joinedMs }: KubernetesSection,
+  check: (what: string, value: number, target: number | undefined, unit: string) => void,
+): void {
+  for (const { what, ...of } of rows) {
+    const start = Math.max(summary(of.readySeconds).max, summary(of.forwardsSeconds).max);
+    check(`${what}: slowest start`, start, KUBERNETES_SECONDS_MAX, 's');
+    check(`${what}: resident memory`, summary(of.idleMiB).max, KUBERNETES_MIB_MAX, 'MiB');
+    check(`${what}: peak of memory`, summary(of.peakMiB).max, KUBERNETES_MIB_MAX, 'MiB');
+    check(`${what}: slowest change of a node`, summary(of.changedMs).max, NODE_CHANGE_MS_MAX, 'ms');
+  }
+  check('slowest joining', summary(joinedMs).max, JOINED_MS_MAX, 'ms');
 }

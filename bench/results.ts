@@ -129,6 +129,34 @@ export interface FleetSection {
   readonly withdrawnMs: readonly number[];
 }
 
+/** One way to read large clusters. */
+export interface KubernetesRow {
+  /** The objects that are read of each cluster. */
+  readonly what: string;
+  /** From the start of the process to `/readyz`, and until the last node of every cluster is reached. */
+  readonly readySeconds: readonly number[];
+  readonly forwardsSeconds: readonly number[];
+  /** Resident set at rest after the start, the highest of the samples; and the highest ever until then. */
+  readonly idleMiB: readonly number[];
+  readonly peakMiB: readonly number[];
+  /** From the request that gives one node another address to the first packet that goes there. */
+  readonly changedMs: readonly number[];
+}
+
+export interface KubernetesSection {
+  readonly run: Run;
+  readonly clusters: number;
+  /** Nodes of each cluster, and blocks. */
+  readonly objects: number;
+  readonly rows: readonly KubernetesRow[];
+  readonly probeMs: number;
+  /** How long the command `isthmus join` runs. */
+  readonly joinSeconds: readonly number[];
+  /** From its end to the first echo reply, and from the end of `isthmus leave` to the first that is missing; negative: before the end. */
+  readonly joinedMs: readonly number[];
+  readonly leftMs: readonly number[];
+}
+
 export interface Results {
   micro?: MicroSection;
   throughput?: ThroughputSection;
@@ -137,6 +165,7 @@ export interface Results {
   control?: ControlSection;
   restart?: RestartSection;
   fleet?: FleetSection;
+  kubernetes?: KubernetesSection;
 }
 
 export const PACKAGE_FOLDER = packageFolder(dirname(fileURLToPath(import.meta.url)));

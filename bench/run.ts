@@ -6,6 +6,7 @@ import {
   type ControlSection,
   describeRun,
   type FleetSection,
+  type KubernetesSection,
   type MemorySection,
   type RestartSection,
   type Results,
@@ -15,13 +16,16 @@ import { runSuites } from './suites.ts';
 
 /**
  * `npm run bench [-- --write] [NAME …]`: the micro benchmarks, memory and start-up, and the control plane's speed. A NAME is `memory`,
- * `control`, `restart`, `fleet` or a suite (`packet`, `fib`, …); `--write` puts the results into bench/RESULTS.md; of the suites only when all
+ * `control`, `restart`, `fleet`, `kubernetes` or a suite (`packet`, `fib`, …); `--write` puts the results into bench/RESULTS.md; of the suites only when all
  * were run.
  */
 const INSIDE = new URL('./inside.js', import.meta.url);
 /** A worst case of fewer says little. */
 const RESTARTS_MIN = 5;
 const FLEET_ROUNDS_MIN = 20;
+/** Of a change of a node; half of them back to where it was. */
+const NODE_CHANGES_MIN = 42;
+const JOINS_MIN = 5;
 const ROUTES = [0, 10_000, 100_000];
 
 const { values, positionals } = parseArgs({
@@ -29,6 +33,7 @@ const { values, positionals } = parseArgs({
     write: { type: 'boolean', default: false },
     repeats: { type: 'string', default: '5' },
     edits: { type: 'string', default: '100' },
+    objects: { type: 'string', default: '10000' },
   },
   allowPositionals: true,
 });
@@ -39,7 +44,9 @@ const run = describeRun(
 );
 
 const results: Results = {};
-const suites = positionals.filter((name) => !['memory', 'control', 'restart', 'fleet'].includes(name));
+const suites = positionals.filter(
+  (name) => !['memory', 'control', 'restart', 'fleet', 'kubernetes'].includes(name),
+);
 if (positionals.length === 0 || suites.length > 0) {
   results.micro = { run, figures: await runSuites(suites) };
 }
@@ -65,6 +72,16 @@ try {
   if (wants('fleet')) {
     const options = JSON.stringify({ members: 50, rounds: Math.max(repeats, FLEET_ROUNDS_MIN) });
     results.fleet = { run, ...(await inSandbox<Omit<FleetSection, 'run'>>(INSIDE, ['fleet', options])) };
+  }
+  if (wants('kubernetes')) {
+    const options = JSON.stringify({
+      ...{ objects: Number(values.objects), repeats },
+      ...{ changes: Math.max(repeats, NODE_CHANGES_MIN), joins: Math.max(repeats, JOINS_MIN) },
+    });
+    results.kubernetes = {
+      run,
+      ...(await inSandbox<Omit<KubernetesSection, 'run'>>(INSIDE, ['kubernetes', options])),
+    };
   }
 } catch (error) {
   say(`not measured: ${messageOf(error)}`);

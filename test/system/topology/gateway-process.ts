@@ -89,18 +89,23 @@ export class GatewayProcess {
   }
 
   /** Resolves when /readyz says so; rejects with the log when the gateway ends before, or at the deadline. */
-  async ready(timeoutMs = READY_MS): Promise<void> {
+  async ready(timeoutMs = READY_MS, intervalMs = 5): Promise<void> {
     try {
-      await poll(`${this.machine.name} ready`, timeoutMs, async () => {
-        if (!this.daemon.isRunning) throw new Error(`the gateway ended with ${await this.daemon.exited}`);
-        return (
-          existsSync(this.socket) &&
-          (await this.#get('/readyz').then(
-            (reply) => reply.status === 200,
-            () => false,
-          ))
-        );
-      });
+      await poll(
+        `${this.machine.name} ready`,
+        timeoutMs,
+        async () => {
+          if (!this.daemon.isRunning) throw new Error(`the gateway ended with ${await this.daemon.exited}`);
+          return (
+            existsSync(this.socket) &&
+            (await this.#get('/readyz').then(
+              (reply) => reply.status === 200,
+              () => false,
+            ))
+          );
+        },
+        intervalMs,
+      );
     } catch (error) {
       throw new Error(`${this.machine.name}: ${(error as Error).message}\n${this.daemon.log()}`);
     }

@@ -22,13 +22,14 @@ export async function poll<T>(
   what: string,
   timeoutMs: number,
   probe: () => T | undefined | false | Promise<T | undefined | false>,
+  intervalMs = 5,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const found = await probe();
     if (found !== undefined && found !== false) return found;
     if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`);
-    await sleep(5);
+    await sleep(intervalMs);
   }
 }
 
