@@ -1,3 +1,4 @@
+import { rankOf } from '../gateway-selection.ts';
 import type { KubernetesObject } from '../kubernetes-api/resource.ts';
 import { isMalformed } from '../last-good.ts';
 import { fieldAt } from '../object-fields.ts';
@@ -81,13 +82,36 @@ function contactOf({ lastContactTime }: GatewayRow): number {
   return Number.isNaN(ms) ? Number.NEGATIVE_INFINITY : ms;
 }
 
+/**
+ * Rows of one object. Each write of a row is an event of the whole object for every gateway that watches it: with a row for each of 500
+ * gateways that would be 500 watches of 200 KiB four times a second, and from 3,000 on an object that etcd refuses.
+ */
+export const ROWS_MAX = 16;
+
+/**
+ * Whether a gateway is one of those that have a row: the first by the hash of their names, of those that are fresh. Each finds that out for
+ * itself from the rows that are there, so that nobody has to know how many gateways there are.
+ */
+export function hasPlace(name: string, others: readonly GatewayRow[]): boolean {
+  const rank = rankOf(name);
+  const isBefore = (other: string): boolean => {
+    const theirs = rankOf(other);
+    return theirs < rank || (theirs === rank && other < name);
+  };
+  return freshRows(others).filter((other) => isBefore(other.name)).length < ROWS_MAX;
+}
+
 /** The gateway that speaks for all: the first by name of those with a fresh row. `rows` has one at least. */
 export function speakerOf(rows: readonly GatewayRow[]): string {
-  const newestMs = rows.reduce((newest, row) => Math.max(newest, contactOf(row)), Number.NEGATIVE_INFINITY);
-  const fresh = rows.filter((row) => newestMs - contactOf(row) <= ROW_FRESH_MS);
+  const fresh = freshRows(rows);
   // Rows without a contact differ by NaN where there is no contact at all; then each is as good as any other.
   const names = (fresh.length > 0 ? fresh : rows).map(({ name }) => name);
   return names.sort()[0] as string;
+}
+
+function freshRows(rows: readonly GatewayRow[]): readonly GatewayRow[] {
+  const newestMs = rows.reduce((newest, row) => Math.max(newest, contactOf(row)), Number.NEGATIVE_INFINITY);
+  return rows.filter((row) => newestMs - contactOf(row) <= ROW_FRESH_MS);
 }
 
 /** Index and name of a row whose gateway is long gone; undefined when there is none. */

@@ -14,6 +14,7 @@ import {
   conditionsIn,
   forgottenRow,
   type GatewayRow,
+  hasPlace,
   rowOf,
   rowsIn,
   type SharedStatus,
@@ -65,7 +66,7 @@ interface Written {
 }
 
 /**
- * Writes the status of RemoteClusters: each gateway its own row, and one of them what they have in common. By server-side apply, so that no
+ * Writes the status of RemoteClusters: some gateways a row each, and one of them what they have in common. By server-side apply, so that no
  * gateway overwrites another's row, and none has to read before it writes. Nothing depends on it: errors are counted and shown.
  */
 export class StatusWriter {
@@ -96,7 +97,7 @@ export class StatusWriter {
       const objects = await this.#list(signal);
       const names = new Set(objects.map(({ metadata }) => metadata.name));
       for (const name of this.#written.keys()) if (!names.has(name)) this.#written.delete(name);
-      for (const object of objects) await this.#bringUpToDate(object, signal);
+      await this.#bringAllUpToDate(objects, signal);
       this.state.problem = null;
       return true;
     } catch (thrown) {
@@ -138,6 +139,20 @@ export class StatusWriter {
     return objects;
   }
 
+  /** One object that the server refuses must not keep the others from being written. Throws the first refusal in the end. */
+  async #bringAllUpToDate(objects: readonly KubernetesObject[], signal: AbortSignal): Promise<void> {
+    let refusal: ApiError | undefined;
+    for (const object of objects) {
+      try {
+        await this.#bringUpToDate(object, signal);
+      } catch (thrown) {
+        if (!(thrown instanceof ApiError) || thrown.status === 0) throw thrown;
+        refusal ??= thrown;
+      }
+    }
+    if (refusal !== undefined) throw refusal;
+  }
+
   async #bringUpToDate(object: KubernetesObject, signal: AbortSignal): Promise<void> {
     const { report, gateway, clock } = this.#options;
     const { name } = object.metadata;
@@ -145,13 +160,28 @@ export class StatusWriter {
     if (told === undefined) return;
     const wallMs = clock.wallMs();
     const row = rowOf(gateway, told, wallMs);
-    const others = rowsIn(object).filter((other) => other.name !== gateway);
+    const rows = rowsIn(object);
+    const others = rows.filter((other) => other.name !== gateway);
+    if (!hasPlace(gateway, others)) {
+      if (others.length < rows.length) await this.#giveUpRow(object, others, signal);
+      return;
+    }
     const speaker = speakerOf([row, ...others]);
     const shared = speaker === gateway ? sharedStatusOf(object, told, wallMs) : undefined;
     const due = this.#due(object, row, shared);
     if (due)
       await this.#apply(name, { ...(shared ?? this.#toKeep(object, speaker)), gateways: [row] }, signal);
     if (shared !== undefined) await this.#forgetRow(object, signal);
+  }
+
+  /** Others came that go before: what this gateway no longer applies is removed. */
+  async #giveUpRow(
+    object: KubernetesObject,
+    others: readonly GatewayRow[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#apply(object.metadata.name, this.#toKeep(object, speakerOf(others)), signal);
+    this.#written.delete(object.metadata.name);
   }
 
   /** Whether there is something to say, and it is time to. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Prng } from '../../../../src/base/prng.ts';
-import type { ClusterReport } from '../../../../src/watch/kubernetes/cluster-status.ts';
+import { type ClusterReport, ROWS_MAX } from '../../../../src/watch/kubernetes/cluster-status.ts';
 import {
   REFRESH_INTERVAL_MS,
   StatusWriter,
@@ -23,6 +23,7 @@ interface Status {
 class FakeStatusApi {
   readonly status: Status = { gateways: [] };
   readonly owners = new Map<string, Set<string>>();
+  readonly #rowOwners = new Map<string, string>();
   /** Manager of each write. */
   readonly writes: string[] = [];
   readonly requests: { method: string; options: ApiRequest }[] = [];
@@ -64,9 +65,16 @@ class FakeStatusApi {
   #apply({ query, body }: ApiRequest): void {
     const manager = query?.fieldManager ?? '';
     assert.equal(query?.force, 'true');
-    const { status } = structuredClone(body) as { status: Status };
+    const { status } = structuredClone(body) as { status: Partial<Status> };
     this.writes.push(manager);
-    for (const row of status.gateways) {
+    const rows = status.gateways ?? [];
+    for (const [name, owner] of this.#rowOwners) {
+      if (owner !== manager || rows.some((row) => row.name === name)) continue;
+      this.#rowOwners.delete(name);
+      this.status.gateways = this.status.gateways.filter((row) => row.name !== name);
+    }
+    for (const row of rows) {
+      this.#rowOwners.set(row.name, manager);
       const at = this.status.gateways.findIndex(({ name }) => name === row.name);
       if (at >= 0) this.status.gateways[at] = row;
       else this.status.gateways.push(row);
@@ -139,6 +147,28 @@ describe('the status of a RemoteCluster', () => {
     }
   });
 
+  it('has rows of a few gateways however many there are, and never loses its conditions over that', async () => {
+    const rig = new Rig();
+    const writers = Array.from({ length: 60 }, (_, i) => rig.writer(`node-${i}`));
+    for (let i = 0; i < 4; i++) {
+      await rig.pass(10_000, ...writers);
+      assert.equal(conditionsOf(rig.api.status).length, 3);
+    }
+    const names = rig.api.status.gateways.map(({ name }) => name);
+    assert.equal(names.length, ROWS_MAX);
+    const writesBefore = rig.api.writes.length;
+    await rig.pass(REFRESH_INTERVAL_MS, ...writers);
+    const manyWrites = rig.api.writes.length - writesBefore;
+    assert.ok(manyWrites <= 2 * ROWS_MAX, `${manyWrites} writes of 60 gateways`);
+    const [gone] = names;
+    const left = writers.filter((_, i) => `node-${i}` !== gone);
+    await rig.pass(600_000, ...left);
+    const fresh = rig.api.status.gateways.filter(({ name }) => name !== gone);
+    assert.equal(fresh.length, ROWS_MAX, 'another has come in the place of the one that is gone');
+    await rig.pass(3_600_000, ...left);
+    assert.equal(rig.api.status.gateways.length, ROWS_MAX);
+  });
+
   it('is spoken for by another when the first gateway is gone, whose row goes after an hour', async () => {
     const rig = new Rig();
     const [a, b] = [rig.writer('a'), rig.writer('b')];
@@ -198,6 +228,34 @@ describe('a status that cannot be written', () => {
     rig.api.refusal = undefined;
     await rig.pass(10_000, a);
     assert.deepEqual([a.state.writes, a.state.problem], [1, null]);
+  });
+
+  it('of one object does not keep another from being written', async () => {
+    const rig = new Rig();
+    const written: string[] = [];
+    const writer = new StatusWriter({
+      api: {
+        async request(method, path) {
+          const items = ['bad', 'good'].map((name) => ({ metadata: { name }, spec: {} }));
+          if (method === 'GET') return { status: 200, body: { items, metadata: {} }, length: 0 };
+          if (!path.includes('/bad/')) written.push(path);
+          else
+            throw new ApiError({
+              ...{ method, path, verb: 'patch', server: 'https://198.51.100.1:6443' },
+              ...{ status: 422, reason: 'Invalid', detail: 'no' },
+            });
+          return { status: 200, body: {}, length: 2 };
+        },
+      },
+      gateway: 'a',
+      report: () => rig.told,
+      clock: rig.clock,
+      logger: { debug() {}, info() {}, error() {}, warn() {} },
+      random: () => 0,
+    });
+    assert.equal(await writer.look(new AbortController().signal), false);
+    assert.deepEqual(written, [`${LIST}/good/status`]);
+    assert.match(writer.state.problem ?? '', /422 Invalid/);
   });
 
   it('is nothing to speak of where there are no RemoteClusters', async () => {
