@@ -222,7 +222,7 @@ describe('deploy', { skip }, () => {
     const rules = role!.rules as { resources: string[]; verbs: string[] }[];
     for (const { resources, verbs } of rules) {
       const isStatus = resources.every((resource) => resource.endsWith('/status'));
-      const allowed = isStatus ? ['get', 'patch', 'update'] : ['get', 'list', 'watch'];
+      const allowed = isStatus ? ['patch'] : ['get', 'list', 'watch'];
       assert.deepEqual(
         verbs.filter((verb) => !allowed.includes(verb)),
         [],
