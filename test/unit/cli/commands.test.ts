@@ -385,10 +385,7 @@ test('run refuses a bad configuration before it touches anything', async () => {
   const path = file('bad-run.yaml', 'cluster: {name: east}\n');
   const { code, stderr } = await isthmus(['run', '-c', path]);
   assert.equal(code, 2);
-  assert.match(
-    stderr,
-    /bad-run\.yaml:1:10: cluster\.cidrs: expected one or more CIDRs, got none/,
-  );
+  assert.match(stderr, /bad-run\.yaml:1:10: cluster\.cidrs: expected one or more CIDRs, got none/);
 });
 
 test('the version is printed', async () => {
