@@ -10,6 +10,7 @@ export const LIVE_FIELDS: ReadonlySet<string> = new Set([
   'tunnel.fragment',
   'tunnel.clampMss',
   'tunnel.keepOnExit',
+  'tunnel.mode',
   'tunnel.gatewayGrace',
   'clusters',
   'watch',

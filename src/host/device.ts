@@ -13,8 +13,6 @@ export interface DeviceSetup {
   readonly queueLength: number;
   /** An overlay address of ours on the device, or null. */
   readonly address: Address | null;
-  /** Packets may come in over the device whose way back is past it: see PLACEHOLDER. */
-  readonly isPassedBy: boolean;
   readonly queues: number;
 }
 
@@ -25,8 +23,6 @@ export interface TunnelDevice {
   mtuBytes: number;
   readonly queueLength: number;
   readonly address: Address | null;
-  /** Changes with the configuration. */
-  isPassedBy: boolean;
   readonly queues: readonly Tun[];
   /** A predecessor left it: its routes may be there too. */
   readonly isAdopted: boolean;
@@ -54,14 +50,13 @@ export function openDevice(native: Native, netlink: Netlink, setup: DeviceSetup)
     const link = netlink.links().find((candidate) => candidate.name === setup.name);
     if (link === undefined)
       throw new GatewayError('ISTHMUS_ERR_KERNEL', `device ${setup.name} vanished while it was set up`);
-    const { name, mtuBytes, queueLength, address, isPassedBy } = setup;
+    const { name, mtuBytes, queueLength, address } = setup;
     const device: TunnelDevice = {
       name,
       index: link.index,
       mtuBytes,
       queueLength,
       address,
-      isPassedBy,
       queues,
       isAdopted,
       problems,
@@ -89,22 +84,25 @@ export function restoreDevice(netlink: Netlink, device: TunnelDevice): boolean {
 }
 
 /**
- * The IPv4 dummy address of RFC 7600, for a device that has no address of its own. A loose rp_filter is strict on a device without any
- * (`no_addr` in __fib_validate_source of net/ipv4/fib_frontend.c), and would drop what a peer sends through the tunnel while our way back
- * to it is past the tunnel. Its scope keeps the kernel from ever sending with it.
+ * The IPv4 dummy address of RFC 7600, for a device that has no address of its own, because the kernel treats a device without any
+ * differently (net/ipv4/fib_frontend.c): a loose rp_filter is strict there (`no_addr` in __fib_validate_source) and would drop what a peer
+ * sends through the tunnel while our way back to it is past the tunnel; and when the last address goes, all routes to the device go with it
+ * (fib_inetaddr_event). Its scope keeps the kernel from ever sending with it.
  */
 const PLACEHOLDER: AddressRow = { address: 0xc000_0008, prefixLength: 32, scope: ADDRESS_SCOPE.HOST };
 
-/** Leaves exactly the wanted address on the device; a predecessor may have had another. Returns whether it was not so. */
+/**
+ * Leaves exactly the wanted address on the device; a predecessor may have had another, which goes after the wanted one is there. Returns
+ * whether it was not so.
+ */
 function setAddress(netlink: Netlink, device: TunnelDevice): boolean {
-  const own = device.address === null ? undefined : { address: device.address, prefixLength: 32 };
-  const wanted = own ?? (device.isPassedBy ? PLACEHOLDER : undefined);
-  const present = netlink.addresses().filter((entry) => entry.deviceIndex === device.index);
-  const unwanted = present.filter((entry) => entry.address !== wanted?.address);
-  for (const { address, prefixLength } of unwanted)
-    netlink.removeAddress(device.index, { address, prefixLength });
-  const isMissing = wanted !== undefined && present.length === unwanted.length;
-  if (isMissing) netlink.addAddress(device.index, wanted);
+  const { index, address: own } = device;
+  const wanted: AddressRow = own === null ? PLACEHOLDER : { address: own, prefixLength: 32 };
+  const present = netlink.addresses().filter((entry) => entry.deviceIndex === index);
+  const unwanted = present.filter((entry) => entry.address !== wanted.address);
+  const isMissing = present.length === unwanted.length;
+  if (isMissing) netlink.addAddress(index, wanted);
+  for (const { address, prefixLength } of unwanted) netlink.removeAddress(index, { address, prefixLength });
   return isMissing || unwanted.length > 0;
 }
 

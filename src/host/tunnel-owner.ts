@@ -122,7 +122,6 @@ export class TunnelOwner implements HostRoutes {
     if (this.#follower === undefined) return;
     const { address, mtuBytes } = this.#follower.current;
     this.#setup.fib.configure(fibSettings(config, address, mtuBytes, this.#localMtuBytes));
-    this.#passBy(config.tunnel.mode === 'cross-subnet');
     this.#changeRoutes(({ direct }) => {
       direct.setMode(config.tunnel.mode, () => this.#setup.table.forwarded());
     });
@@ -276,19 +275,6 @@ export class TunnelOwner implements HostRoutes {
       } catch (thrown) {
         logger.error({ reason: messageOf(thrown) }, 'the underlay socket cannot take the address');
       }
-    }
-  }
-
-  /** Before the first route past the device; what fails is tried again with the next change of the host. */
-  #passBy(isPassedBy: boolean): void {
-    const { netlink, logger } = this.#setup;
-    const device = this.#tunnel?.device;
-    if (device === undefined || device.isPassedBy === isPassedBy) return;
-    device.isPassedBy = isPassedBy;
-    try {
-      restoreDevice(netlink, device);
-    } catch (thrown) {
-      logger.error({ reason: messageOf(thrown) }, 'the address of the device cannot be changed');
     }
   }
 

@@ -63,7 +63,6 @@ export function openTunnel(parts: TunnelParts): Tunnel {
     mtuBytes: tunnelMtu(config, underlay.mtuBytes),
     queueLength: tunnel.queueLength,
     address: tunnel.address,
-    isPassedBy: tunnel.mode === 'cross-subnet',
     queues: isPortable ? 1 : workerCount(tunnel.workers),
   });
   logger.info(

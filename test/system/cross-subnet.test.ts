@@ -4,7 +4,14 @@ import type { PingAnswer } from './topology/agent-commands.ts';
 import { type ClusterEntry, entryOf, type GatewayProcess } from './topology/gateway-process.ts';
 import { flows, whilePinging } from './topology/ping-series.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { B_AWAY, C, entryOfC, type ThreeClusters, threeClusters } from './topology/three-clusters.ts';
+import {
+  B_AWAY,
+  C,
+  entryOfC,
+  type ThreeClusters,
+  threeClusters,
+  WATCHING,
+} from './topology/three-clusters.ts';
 import { poll } from './topology/topology.ts';
 
 /** tunnel.mode cross-subnet: gateways on one segment send to each other without encapsulation. */
@@ -234,6 +241,29 @@ systemTest(
       await becomes(gwA, b.cidr, ['isthmus0 50']);
       await flows(scene);
     }),
+);
+
+systemTest('the mode is changed by a reload, there and back, and no packet is lost', (t) =>
+  inScene(
+    () => threeClusters({ mode: 'always' }),
+    async (scene) => {
+      const { gwA, a, b } = scene;
+      const reload = (mode: string): void => {
+        gwA.configure(a, b, { ...WATCHING, clusters: [], tunnel: { mode } });
+        gwA.daemon.child.kill('SIGHUP');
+      };
+      const answer = await whilePinging(a.pods[0]!.machine, b.pods[0]!.address, 1, async (series) => {
+        reload('cross-subnet');
+        await becomes(gwA, b.cidr, [TUNNEL, direct(scene)]);
+        await series.replies(50);
+        reload('always');
+        await becomes(gwA, b.cidr, [TUNNEL]);
+        await series.replies(50);
+      });
+      nothingLost(t, 'another mode', answer);
+      assert.deepEqual((await gwA.status()).problems, []);
+    },
+  ),
 );
 
 systemTest('a gateway that ends removes its routes past the tunnel', () =>

@@ -77,7 +77,6 @@ test('a worker that dies is logged, counted and restarted with its queue, and th
     mtuBytes: 1480,
     queueLength: 1000,
     address: null,
-    isPassedBy: false,
     queues: 2,
   });
   const sockets = [0, 1].map((index) =>

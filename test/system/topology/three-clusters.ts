@@ -27,7 +27,9 @@ export const C = { name: 'south', cidr: '10.3.0.0/16', pod: '10.3.1.2', gateway:
 export const B_AWAY = '172.31.8.2';
 
 const ROUTER = '172.31.0.1';
-const READY: ConfigurationChange = { watch: [{ kind: 'file', path: 'clusters.yaml', pollInterval: '60s' }] };
+export const WATCHING: ConfigurationChange = {
+  watch: [{ kind: 'file', path: 'clusters.yaml', pollInterval: '60s' }],
+};
 
 export interface ThreeClustersOptions {
   readonly mode?: 'always' | 'cross-subnet';
@@ -53,7 +55,7 @@ export async function threeClusters(options: ThreeClustersOptions = {}): Promise
     { machine: router, device: 'to-away', addresses: ['172.31.8.1/24'] },
   );
   const gateway = await makeC(router, await topology.machine('gwC'), topology);
-  const change = { tunnel: { mode, ...tunnel }, ...READY };
+  const change = { tunnel: { mode, ...tunnel }, ...WATCHING };
   const joined = await joinClusters(scene, { ...change, clusters: [] }, (process, _local, remote) => {
     process.writeWatched([entryOf(remote), entryOfC()]);
   });

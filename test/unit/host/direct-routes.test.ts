@@ -4,7 +4,7 @@ import { formatCidr, parseAddress, parseCidr } from '../../../src/base/address.t
 import { GATEWAYS_MAX } from '../../../src/base/limits.ts';
 import { type TunnelMode, waysTo } from '../../../src/host/direct-routes.ts';
 import { RouteInstaller } from '../../../src/host/route-installer.ts';
-import { Segment } from '../../../src/host/segment.ts';
+import { NEAR_GATEWAYS_MAX, Segment } from '../../../src/host/segment.ts';
 import { FakeKernel, link, METRIC, NIC, PROTOCOL, route, TABLE, TUN, UNDERLAY } from './fake-kernel.ts';
 
 const NEAR = '172.31.0.3';
@@ -263,6 +263,22 @@ describe('the segment', () => {
     kernel.place(FAR, true);
     assert.deepEqual([segment.reviewSome(2), segment.reviewSome(2)], [false, true]);
     assert.equal(segment.isOnLink(parseAddress(FAR)), true);
+  });
+
+  test('no more gateways are near than the kernel bears, and one that goes makes room', () => {
+    const { kernel, segment } = setup();
+    kernel.defaultWay = undefined;
+    const near = { source: UNDERLAY.address, deviceIndex: NIC, gateway: undefined, isLocal: false };
+    const gateways = Array.from({ length: NEAR_GATEWAYS_MAX + 1 }, (_, at) => 0xac20_0000 + at);
+    for (const gateway of gateways) kernel.ways.set(gateway, near);
+    const isNear = gateways.map((gateway) => segment.isOnLink(gateway));
+    assert.deepEqual([isNear.at(0), isNear.at(-2), isNear.at(-1)], [true, true, false]);
+    kernel.ways.delete(gateways[0]!);
+    assert.equal(segment.review('everything'), true);
+    assert.equal(segment.isOnLink(gateways.at(-1)!), true);
+    segment.keepOnly(new Set(gateways.slice(-2)));
+    assert.equal(segment.isOnLink(0xac20_0000), false);
+    assert.equal(segment.size, 3);
   });
 
   test('gateways that no route has any more are forgotten', () => {
