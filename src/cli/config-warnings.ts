@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { type Cidr, cidrHolds, cidrKey, formatAddress, formatCidr } from '../base/address.ts';
+import { LOCAL } from '../config/cross-checks.ts';
 import { formatPath, PROBLEMS_MAX, placesOf } from '../config/document.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { ConfigProblem } from '../config/problem.ts';
@@ -22,6 +23,7 @@ export function warningsAbout({ config, source }: LoadedConfig, file: string): C
     ...gatewaysInside(config),
     ...unknownTransit(config),
     ...missingPaths(config),
+    ...everyRouteOurs(config),
   ];
   const shown = warnings.slice(0, PROBLEMS_MAX);
   const places =
@@ -111,6 +113,18 @@ const FILES_OF_SOURCES = {
   certFile: 'none',
   keyFile: 'none',
 };
+
+/** Two gateways of ours that hear each other's announcements by BGP would each announce the remote clusters as their own. */
+function* everyRouteOurs({ watch }: Config): Iterable<Warning> {
+  for (const [i, source] of watch.entries()) {
+    if (source.kind !== 'kernel-routes' || source.cluster !== LOCAL || source.within.length > 0) continue;
+    yield {
+      path: ['watch', i, 'within'],
+      message:
+        'empty: every route of these protocols becomes our own, also one to a remote cluster that another gateway of ours announced by BGP',
+    };
+  }
+}
 
 function* missingPaths({ watch }: Config): Iterable<Warning> {
   for (const [i, source] of watch.entries()) {

@@ -318,6 +318,15 @@ test('what is valid but cannot work is a warning with its place, and no failure'
   assert.equal(warnings[0]?.field, 'underlay.address');
 });
 
+test('routes of every kind as our own are a warning, until `within` says which', async () => {
+  const watch = (more: string) => `${GOOD}watch: [{kind: kernel-routes${more}}]\n`;
+  const { code, stderr } = await isthmus(['config', 'check', '-c', file('routes.yaml', watch(''))]);
+  assert.equal(code, 0);
+  assert.match(stderr, /watch\[0\]\.within: warning: empty: every route of these protocols becomes our own/);
+  const limited = file('routes-within.yaml', watch(', within: [10.1.0.0/16]'));
+  assert.equal((await isthmus(['config', 'check', '-c', limited])).stderr, '');
+});
+
 test('a watched path that does not exist is a warning; then a cluster for transit may still come', async () => {
   const path = file(
     'watched.yaml',
