@@ -250,7 +250,7 @@ function kubernetesPart(section: KubernetesSection): string {
   return [
     '## Large clusters, and joining',
     runLine(run),
-    `${clusters} remote clusters with a real API server each (kube-apiserver and etcd, on the same machine) that holds ${each} Nodes of 6 KB, each with a pod CIDR and an address of its own, and ${each} blocks of Calico. Each start is without earlier state. It forwards when pods of the last node of each cluster answer. A change is another address of one Node: from the request to the API server to the first echo request that went the new way, probes every ${probeMs} ms. Joining: from the end of the command to the first echo reply between pods; negative where packets were faster than the command's last word.`,
+    `${clusters} remote clusters with a real API server each (kube-apiserver and etcd, on the same machine) that holds ${each} Nodes of 6 KB, each with a pod CIDR and an address of its own, and ${each} blocks of Calico. Each start is without earlier state. It forwards when pods of the last node of each cluster answer. A change is another address of one Node: from the request to the API server to the first echo request that went the new way, probes every ${probeMs} ms. Joining: from the end of the command to the first echo reply between pods; negative where packets were faster than the command's last word. Of the command's own time 10 s are spent waiting for the token controller of either cluster, which these API servers run without.`,
     table(
       ['what', 'value', 'n', 'target'],
       [
