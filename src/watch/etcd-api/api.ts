@@ -130,18 +130,26 @@ export class EtcdApi {
       ...{ key: encode(prefix), range_end: rangeEnd(prefix), start_revision: startRevision },
       ...{ progress_notify: true, fragment: true },
     };
-    const response = await this.#stream(
-      `watching ${prefix}`,
-      '/v3/watch',
-      { create_request: create },
-      signal,
-    );
-    for await (const message of watchMessages(response)) {
-      yield message;
-      if (message.kind !== 'canceled') continue;
-      // A token that etcd has forgotten is refused like a user without the right; it costs little to get another before the next try.
-      if (message.compacted === undefined) this.#tokens.forget();
-      return;
+    // A watch is let in whatever its token, and canceled as its first word when that was forgotten meanwhile: once more, with another.
+    for (const isRetry of [false, true]) {
+      const response = await this.#stream(
+        `watching ${prefix}`,
+        '/v3/watch',
+        { create_request: create },
+        signal,
+      );
+      let isFirst = true;
+      for await (const message of watchMessages(response)) {
+        if (message.kind === 'canceled') {
+          // Refused like a user without the right; it costs little to get another token before the next try.
+          if (message.compacted === undefined) this.#tokens.forget();
+          const { hasUser } = this.#tokens;
+          if (isFirst && !isRetry && hasUser && isTokenTrouble({ message: message.reason })) break;
+        }
+        yield message;
+        if (message.kind === 'canceled') return;
+        isFirst = false;
+      }
     }
   }
 

@@ -60,7 +60,7 @@ export class TokenKeeper {
 }
 
 /** Whether another token would help. */
-export function isTokenTrouble({ status, message }: Refusal): boolean {
+export function isTokenTrouble({ status, message }: { status?: number; message: string }): boolean {
   return (
     status === 401 || /invalid auth token|user name is empty|revision of auth store is old/.test(message)
   );

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { EtcdApi } from '../../../../src/watch/etcd-api/api.ts';
 import type { EtcdError } from '../../../../src/watch/etcd-api/error.ts';
@@ -121,6 +122,28 @@ describe('requests to etcd', () => {
     assert.equal((await api.get('/k'))?.value, 'v');
     fake.on(RANGE, refusal(401, 'etcdserver: invalid auth token', 16));
     await assert.rejects(api.get('/k'), /401 invalid auth token/);
+    assert.equal(tokens, 3);
+  });
+
+  test('a watch whose token etcd has forgotten is asked for once more, with another', async () => {
+    let tokens = 0;
+    fake.on(AUTHENTICATE, (response, asked) =>
+      json({ header: HEADER, token: `t.${++tokens}` })(response, asked),
+    );
+    const cancel_reason = 'rpc error: code = Unauthenticated desc = etcdserver: invalid auth token';
+    const says = (result: object) => (response: ServerResponse) =>
+      void response.end(`${JSON.stringify({ result: { header: HEADER, created: true, ...result } })}\n`);
+    const refused = says({ canceled: true, cancel_reason });
+    const created = says({});
+    fake.on('/v3/watch', (response, asked) => (asked.token === 't.2' ? created : refused)(response));
+    const api = apiOf({ endpoints: [fake.endpoint], username: 'u', password: 'p' });
+    const first = async (): Promise<string> => {
+      for await (const { kind } of api.watch('/p/', 5, new AbortController().signal)) return kind;
+      return 'nothing';
+    };
+    assert.equal(await first(), 'created');
+    fake.on('/v3/watch', refused);
+    assert.equal(await first(), 'canceled', 'and not for ever');
     assert.equal(tokens, 3);
   });
 
