@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { loadNative } from '../src/io/load.ts';
 import { Netlink } from '../src/io/netlink.ts';
 import type { RouteRow } from '../src/io/netlink-route.ts';
+import { run } from '../src/measure/topology.ts';
 import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
+import { TRAFFIC_AGENT } from '../test/system/topology/agent-commands.ts';
 import { joinedWithWatchedFiles, LATE_ADDRESS, lateNetwork } from '../test/system/topology/late-network.ts';
-import { run } from '../test/system/topology/topology.ts';
 import type { ControlSection } from './results.ts';
 import { say } from './sandboxed.ts';
 import { median } from './statistics.ts';
@@ -71,7 +72,7 @@ function timed(failures: () => number): number {
 async function fileEdits(edits: number): Promise<Pick<ControlSection, 'addedMs' | 'withdrawnMs'>> {
   const scene = await joinedWithWatchedFiles();
   try {
-    const agent = await scene.a.pods[0]!.machine.agent();
+    const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
     const addedMs: number[] = [];
     const withdrawnMs: number[] = [];
     const isNow = (until: boolean): Promise<{ readonly at: number }> =>

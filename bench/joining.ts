@@ -1,4 +1,5 @@
 import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
+import { TRAFFIC_AGENT } from '../test/system/topology/agent-commands.ts';
 import { isthmusOf, kubernetesClusters } from '../test/system/topology/kubernetes-clusters.ts';
 import type { KubernetesSection } from './results.ts';
 import { say } from './sandboxed.ts';
@@ -17,7 +18,7 @@ export async function joining(
     const gateways = [...east.gateways, ...west.gateways];
     for (const gateway of gateways) gateway.start();
     await Promise.all(gateways.map((gateway) => gateway.ready()));
-    const agent = await a.pods[0]!.machine.agent();
+    const agent = await a.pods[0]!.machine.agent(TRAFFIC_AGENT);
     const joinSeconds: number[] = [];
     /** Negative where packets were faster than the command, which has a last word to say. */
     const run = async (command: 'join' | 'leave'): Promise<number> => {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { kubeApiServerMissing } from '../test/fixtures/kube-api-server.ts';
 import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
-import type { Agent } from '../test/system/topology/agent-client.ts';
+import { TRAFFIC_AGENT, type TrafficAgent } from '../test/system/topology/agent-commands.ts';
 import {
   configureReader,
   type LargeClusters,
@@ -48,7 +48,7 @@ export async function kubernetes(options: KubernetesOptions): Promise<Omit<Kuber
   try {
     const madeSeconds = (performance.now() - madeMs) / 1000;
     say(`kubernetes  ${CLUSTERS} API servers with their objects after ${madeSeconds.toFixed(0)} s`);
-    const agent = await scene.a.pods[0]!.machine.agent();
+    const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
     for (const { what, source } of SOURCES) {
       configureReader(scene, source);
       const starts = await measureStarts(scene, agent, options);
@@ -70,7 +70,7 @@ type Starts = Pick<KubernetesRow, 'readySeconds' | 'forwardsSeconds' | 'idleMiB'
 /** Starts it several times without state, and leaves the last one running. */
 async function measureStarts(
   scene: LargeClusters,
-  agent: Agent,
+  agent: TrafficAgent,
   { objects, repeats }: KubernetesOptions,
 ): Promise<Starts> {
   const { gwA, clusters } = scene;
@@ -97,7 +97,7 @@ async function measureStarts(
 }
 
 /** Resolves when the pod of the last node of each cluster answers: a cluster's routes come all at once, and its last is that node's. */
-async function allForwarded({ clusters }: LargeClusters, agent: Agent): Promise<void> {
+async function allForwarded({ clusters }: LargeClusters, agent: TrafficAgent): Promise<void> {
   for (const { pod } of clusters)
     await agent.call('reachability', {
       ...{ destination: pod, until: true, intervalMs: START_PROBE_MS, timeoutMs: READY_MS_MAX },
@@ -110,7 +110,7 @@ async function allForwarded({ clusters }: LargeClusters, agent: Agent): Promise<
  */
 async function measureChanges(
   { clusters, b }: LargeClusters,
-  agent: Agent,
+  agent: TrafficAgent,
   changes: number,
 ): Promise<number[]> {
   const changedMs: number[] = [];

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatCidr } from '../src/base/address.ts';
+import { type TwoClusters, twoClusters } from '../src/measure/two-clusters.ts';
 import { type ClusterEntry, GatewayProcess } from '../test/system/topology/gateway-process.ts';
-import { type TwoClusters, twoClusters } from '../test/system/topology/two-clusters.ts';
 import type { MemoryRow, MemorySection } from './results.ts';
 import { say } from './sandboxed.ts';
 import { median } from './statistics.ts';

@@ -1,6 +1,7 @@
+import { twoClusters } from '../src/measure/two-clusters.ts';
 import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
+import { TRAFFIC_AGENT } from '../test/system/topology/agent-commands.ts';
 import { joinClusters } from '../test/system/topology/gateway-process.ts';
-import { twoClusters } from '../test/system/topology/two-clusters.ts';
 import type { RestartSection } from './results.ts';
 import { say } from './sandboxed.ts';
 import { median } from './statistics.ts';
@@ -12,7 +13,7 @@ const RECOVERY_MS_MAX = 20_000;
 export async function restart(options: { readonly repeats: number }): Promise<Omit<RestartSection, 'run'>> {
   const scene = await joinClusters(await twoClusters());
   try {
-    const agent = await scene.a.pods[0]!.machine.agent();
+    const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
     const isNow = (until: boolean): Promise<{ readonly at: number }> =>
       agent.call('reachability', {
         ...{ destination: scene.b.pods[0]!.address, until, intervalMs: PROBE_MS },

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { probeSandbox, sandboxEnvironment } from '../test/system/topology/sandbox.ts';
+import { probeSandbox, sandboxEnvironment } from '../src/measure/sandbox.ts';
 
 const ANSWER_FILE = 'ISTHMUS_BENCH_ANSWER';
 

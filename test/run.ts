@@ -3,9 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { probeSandbox, type Sandbox, sandboxEnvironment } from '../src/measure/sandbox.ts';
 import { type Selected, select } from './runner/selection.ts';
 import { add, closingLine, NOTHING, parseTap, requireAll, type Tally } from './runner/tally.ts';
-import { probeSandbox, type Sandbox, sandboxEnvironment } from './system/topology/sandbox.ts';
 
 /**
  * `npm test [-- LAYER|PATH …]`: runs the compiled tests layer by layer through `node --test` with explicit files (folders and globs

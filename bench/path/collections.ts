@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../src/base/errors.ts';
+import { twoClusters } from '../../src/measure/two-clusters.ts';
 import { monotonicMs } from '../../test/system/topology/agent/monotonic.ts';
+import { TRAFFIC_AGENT } from '../../test/system/topology/agent-commands.ts';
 import { type ConfigurationChange, GatewayProcess } from '../../test/system/topology/gateway-process.ts';
-import { twoClusters } from '../../test/system/topology/two-clusters.ts';
 import { RAW_SOCKET } from '../../test/system/topology/variants.ts';
 import type { CollectionsRow, CollectionsSection } from '../results.ts';
 import { say } from '../sandboxed.ts';
@@ -83,8 +84,8 @@ async function pathCollections(
     }
     await Promise.all(gateways.map(({ gateway }) => gateway.ready()));
     const [sender, receiver] = await Promise.all([
-      scene.a.pods[0]!.machine.agent(),
-      scene.b.pods[0]!.machine.agent(),
+      scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT),
+      scene.b.pods[0]!.machine.agent(TRAFFIC_AGENT),
     ]);
     await receiver.call('udpSink', { port: SINK_PORT });
     const path: Path = { scene, sender, receiver };

@@ -1,8 +1,8 @@
-import type { Agent } from '../../test/system/topology/agent-client.ts';
+import { lacking } from '../../src/measure/sandbox.ts';
+import type { GatewayMachine, TwoClusters } from '../../src/measure/two-clusters.ts';
+import { twoClusters } from '../../src/measure/two-clusters.ts';
+import { TRAFFIC_AGENT, type TrafficAgent } from '../../test/system/topology/agent-commands.ts';
 import { type ConfigurationChange, joinClusters } from '../../test/system/topology/gateway-process.ts';
-import { lacking } from '../../test/system/topology/sandbox.ts';
-import type { GatewayMachine, TwoClusters } from '../../test/system/topology/two-clusters.ts';
-import { twoClusters } from '../../test/system/topology/two-clusters.ts';
 import { RAW_SOCKET } from '../../test/system/topology/variants.ts';
 
 /** The port that floods go to. */
@@ -14,8 +14,8 @@ export const SINK_PORT = 9;
  */
 export interface Path {
   readonly scene: TwoClusters;
-  readonly sender: Agent;
-  readonly receiver: Agent;
+  readonly sender: TrafficAgent;
+  readonly receiver: TrafficAgent;
 }
 
 /** A path, with or without the offloads of the underlay devices. */
@@ -63,7 +63,10 @@ export async function openPath(name: PathName): Promise<Path> {
   const scene = await MAKERS[name]();
   try {
     const [podA, podB] = [scene.a.pods[0]!, scene.b.pods[0]!];
-    const [sender, receiver] = await Promise.all([podA.machine.agent(), podB.machine.agent()]);
+    const [sender, receiver] = await Promise.all([
+      podA.machine.agent(TRAFFIC_AGENT),
+      podB.machine.agent(TRAFFIC_AGENT),
+    ]);
     await receiver.call('udpSink', { port: SINK_PORT });
     return { scene, sender, receiver };
   } catch (error) {

@@ -1,7 +1,7 @@
 import { cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findProgram } from '../../test/system/topology/sandbox.ts';
-import { poll } from '../../test/system/topology/topology.ts';
+import { findProgram } from '../../src/measure/sandbox.ts';
+import { poll } from '../../src/measure/topology.ts';
 import type { Path } from './paths.ts';
 
 const IPERF_PORT = 5201;

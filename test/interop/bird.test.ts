@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Daemon } from '../../src/measure/daemon.ts';
+import { lacking } from '../../src/measure/sandbox.ts';
+import { type Machine, poll } from '../../src/measure/topology.ts';
+import { type TwoClusters, type TwoClustersOptions, twoClusters } from '../../src/measure/two-clusters.ts';
 import { EtcdServer, lacksEtcd } from '../fixtures/etcd-server.ts';
-import type { Daemon } from '../system/topology/daemon.ts';
+import { TRAFFIC_AGENT } from '../system/topology/agent-commands.ts';
 import { GatewayProcess } from '../system/topology/gateway-process.ts';
-import { lacking } from '../system/topology/sandbox.ts';
 import { inScene, systemTest } from '../system/topology/scene.ts';
-import { type Machine, poll } from '../system/topology/topology.ts';
-import { type TwoClusters, type TwoClustersOptions, twoClusters } from '../system/topology/two-clusters.ts';
 
 /**
  * The half of the mesh that speaks BGP, and the half that does not:
@@ -102,7 +103,7 @@ function startGateway(scene: TwoClusters, side: 'a' | 'b', watch: readonly objec
 }
 
 async function answers(from: Machine, destination: string): Promise<boolean> {
-  const agent = await from.agent();
+  const agent = await from.agent(TRAFFIC_AGENT);
   try {
     const { lost } = await agent.call('ping', {
       ...{ destination, count: 5, intervalMs: 5, sizeBytes: 84, seed: 1, timeoutMs: 500 },

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { poll } from '../../src/measure/topology.ts';
 import { CalicoWatcher, type CalicoWatcherOptions } from '../../src/watch/calico/calico.ts';
 import { CiliumWatcher } from '../../src/watch/cilium/cilium.ts';
 import type { WatchEnvironment } from '../../src/watch/environment.ts';
@@ -10,7 +11,6 @@ import type { KubernetesAccess } from '../../src/watch/kubernetes-api/access.ts'
 import type { Watcher } from '../../src/watch/watcher.ts';
 import { KubeApiServer, kubeApiServerMissing } from '../fixtures/kube-api-server.ts';
 import type { KubeClient, KubeObject } from '../fixtures/kube-client.ts';
-import { poll } from '../system/topology/topology.ts';
 import { testEnvironment } from '../unit/watch/fake-connection.ts';
 import { ToldWatcher } from '../unit/watch/told-watcher.ts';
 

@@ -5,11 +5,11 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
 import { parseConfig } from '../../src/config/load.ts';
+import { isInsideSandbox, SANDBOX_FOLDER } from '../../src/measure/sandbox.ts';
+import { poll } from '../../src/measure/topology.ts';
 import { KubeApiServer, kubeApiServerMissing } from '../fixtures/kube-api-server.ts';
 import type { KubeObject } from '../fixtures/kube-client.ts';
 import { type KubectlResult, kubectl, kubectlMissing } from '../fixtures/kubectl.ts';
-import { isInsideSandbox, SANDBOX_FOLDER } from '../system/topology/sandbox.ts';
-import { poll } from '../system/topology/topology.ts';
 
 /** deploy/ as kubectl builds it and as a real API server judges it. */
 const DEPLOY = fileURLToPath(new URL('../../../deploy/', import.meta.url));

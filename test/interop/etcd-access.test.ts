@@ -3,11 +3,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { lacking } from '../../src/measure/sandbox.ts';
+import { run } from '../../src/measure/topology.ts';
 import { EtcdApi } from '../../src/watch/etcd-api/api.ts';
 import type { EtcdError } from '../../src/watch/etcd-api/error.ts';
 import { EtcdServer, type EtcdServerOptions, type EtcdTls, lacksEtcd } from '../fixtures/etcd-server.ts';
-import { lacking } from '../system/topology/sandbox.ts';
-import { run } from '../system/topology/topology.ts';
 import { until } from '../unit/watch/running-watcher.ts';
 import { Started } from './etcd-gateway.ts';
 

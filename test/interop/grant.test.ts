@@ -3,9 +3,9 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
+import { isInsideSandbox, SANDBOX_FOLDER } from '../../src/measure/sandbox.ts';
 import { KubeApiServer, kubeApiServerMissing } from '../fixtures/kube-api-server.ts';
 import type { KubeObject } from '../fixtures/kube-client.ts';
-import { isInsideSandbox, SANDBOX_FOLDER } from '../system/topology/sandbox.ts';
 import { everything, isthmus, tokenController, withoutVersions } from './join-rig.ts';
 
 const skip = isInsideSandbox()

@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
+import { Daemon } from '../../src/measure/daemon.ts';
+import { poll } from '../../src/measure/topology.ts';
 import type { KubeApiServer } from '../fixtures/kube-api-server.ts';
 import type { KubeObject } from '../fixtures/kube-client.ts';
-import { Daemon } from '../system/topology/daemon.ts';
-import { poll } from '../system/topology/topology.ts';
 
 /** What the tests of join, grant and leave share. */
 

@@ -3,12 +3,12 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
+import { isInsideSandbox, SANDBOX_FOLDER } from '../../src/measure/sandbox.ts';
+import { poll } from '../../src/measure/topology.ts';
 import { createCalico, findCalico, installCalicoCrds } from '../fixtures/calico-crds.ts';
 import { KubeApiServer, kubeApiServerMissing } from '../fixtures/kube-api-server.ts';
 import type { KubeObject } from '../fixtures/kube-client.ts';
 import { kubectl, kubectlMissing } from '../fixtures/kubectl.ts';
-import { isInsideSandbox, SANDBOX_FOLDER } from '../system/topology/sandbox.ts';
-import { poll } from '../system/topology/topology.ts';
 import { everything, isthmus, OURS, tokenController, withoutVersions } from './join-rig.ts';
 
 /**

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { findProgram } from '../../src/measure/sandbox.ts';
+import { twoClusters } from '../../src/measure/two-clusters.ts';
 import { KubeApiServer, kubeApiServerMissing } from '../fixtures/kube-api-server.ts';
 import { kubectlMissing } from '../fixtures/kubectl.ts';
-import { findProgram } from '../system/topology/sandbox.ts';
 import { inScene, systemTest } from '../system/topology/scene.ts';
-import { twoClusters } from '../system/topology/two-clusters.ts';
 
 systemTest(
   'each of two clusters has an API server in its gateway, which the other reaches over the underlay',

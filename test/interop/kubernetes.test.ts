@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
+import { poll } from '../../src/measure/topology.ts';
 import type { SourceState } from '../../src/table/route.ts';
 import { Table } from '../../src/table/table.ts';
 import { KubernetesWatcher } from '../../src/watch/kubernetes/kubernetes.ts';
@@ -16,7 +17,6 @@ import { KubernetesApi } from '../../src/watch/kubernetes-api/client.ts';
 import { SourceRunner } from '../../src/watch/source-runner.ts';
 import { KubeApiServer, kubeApiServerMissing } from '../fixtures/kube-api-server.ts';
 import type { KubeObject } from '../fixtures/kube-client.ts';
-import { poll } from '../system/topology/topology.ts';
 import { testEnvironment } from '../unit/watch/fake-connection.ts';
 
 const skip = kubeApiServerMissing() ?? false;

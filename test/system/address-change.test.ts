@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { type Machine, poll } from '../../src/measure/topology.ts';
+import { type TwoClusters, twoClusters } from '../../src/measure/two-clusters.ts';
+import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
 import { entryOf, GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { flows, whilePinging } from './topology/ping-series.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { type Machine, poll } from './topology/topology.ts';
-import { type TwoClusters, twoClusters } from './topology/two-clusters.ts';
 import { BATCH, RAW_SOCKET, TWO_WORKERS } from './topology/variants.ts';
 
 /** Our own underlay address changes under traffic. B learns the new one by its watched file, as it would by etcd or Kubernetes. */
@@ -127,7 +128,7 @@ systemTest('after the grace period packets to the former address are no longer t
       await underlayIs(gwA, NEW);
       const inbound = async () => (await gwA.status()).traffic.inbound.packets;
       const sent = async () => (await gwB.status()).traffic.outbound.packets;
-      const agent = await it.a.pods[0]!.machine.agent();
+      const agent = await it.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
       const ping = { destination: it.b.pods[0]!.address, count: 1, intervalMs: 1, sizeBytes: 84, seed: 1 };
       await poll('the end of the grace period', SOON_MS, async () => {
         const [before, beforeB] = [await inbound(), await sent()];

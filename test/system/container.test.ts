@@ -3,14 +3,15 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Status } from '../../src/admin/view.ts';
+import { Daemon } from '../../src/measure/daemon.ts';
+import { findProgram, lacking } from '../../src/measure/sandbox.ts';
+import { poll, run } from '../../src/measure/topology.ts';
+import { type TwoClusters, twoClusters } from '../../src/measure/two-clusters.ts';
 import { FULL_PACKAGES, makeRootFileSystem, SLIM_PACKAGES } from './container/base-image.ts';
 import { ImageStore } from './container/image-store.ts';
-import { Daemon } from './topology/daemon.ts';
+import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
 import { entryOf, GatewayProcess } from './topology/gateway-process.ts';
-import { findProgram, lacking } from './topology/sandbox.ts';
 import { suiteInScene } from './topology/scene.ts';
-import { poll, run } from './topology/topology.ts';
-import { type TwoClusters, twoClusters } from './topology/two-clusters.ts';
 import { CHECKOUT, copyCheckout } from './vm/checkout.ts';
 import { readChapters } from './vm/page.ts';
 import { allowedSystemCalls, seccompProfile } from './vm/syscall-filter.ts';
@@ -133,7 +134,7 @@ async function joins(scene: ContainerScene, more: readonly string[]): Promise<vo
 }
 
 async function pingThrough(scene: ContainerScene): Promise<void> {
-  const agent = await scene.a.pods[0]!.machine.agent();
+  const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
   const destination = scene.b.pods[0]!.address;
   const ping = await agent.call('ping', {
     destination,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { poll } from '../../src/measure/topology.ts';
 import type { PingAnswer } from './topology/agent-commands.ts';
 import { type ClusterEntry, entryOf, type GatewayProcess } from './topology/gateway-process.ts';
 import { flows, whilePinging } from './topology/ping-series.ts';
@@ -12,7 +13,6 @@ import {
   threeClusters,
   WATCHING,
 } from './topology/three-clusters.ts';
-import { poll } from './topology/topology.ts';
 
 /** tunnel.mode cross-subnet: gateways on one segment send to each other without encapsulation. */
 const SOON_MS = 10_000;

@@ -2,13 +2,13 @@ import type { Buffer } from 'node:buffer';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Agent } from './topology/agent-client.ts';
+import { isInsideSandbox, lacking, probeSandbox, sandboxEnvironment } from '../../src/measure/sandbox.ts';
+import { poll } from '../../src/measure/topology.ts';
+import { TRAFFIC_AGENT, type TrafficAgent } from './topology/agent-commands.ts';
 import type { GatewayProcess, JoinedClusters } from './topology/gateway-process.ts';
 import { joinedWithWatchedFiles, LATE_ADDRESS, LATE_CIDR, lateNetwork } from './topology/late-network.ts';
 import { addressText, IP_HEADER_BYTES, PROTOCOL } from './topology/packet-builder.ts';
-import { isInsideSandbox, lacking, probeSandbox, sandboxEnvironment } from './topology/sandbox.ts';
 import { Tap } from './topology/tap.ts';
-import { poll } from './topology/topology.ts';
 
 /**
  * `npm run demo`: two clusters, two real gateways, real packets, in namespaces that are gone afterwards. Exit status 0 only if every
@@ -42,7 +42,7 @@ function expect(holds: boolean, otherwise: string): void {
   if (!holds) throw new Error(otherwise);
 }
 
-async function pings(agent: Agent, destination: string): Promise<string> {
+async function pings(agent: TrafficAgent, destination: string): Promise<string> {
   const answer = await agent.call('ping', {
     ...{ destination, count: PINGS, intervalMs: 1, sizeBytes: 84, seed: 1, timeoutMs: 1000 },
   });
@@ -52,7 +52,7 @@ async function pings(agent: Agent, destination: string): Promise<string> {
   return `${answer.received} of ${answer.sent} at 1 ms, round trip ${median.toFixed(2)} ms (99 %: ${p99.toFixed(2)} ms)`;
 }
 
-async function transfer(scene: JoinedClusters, client: Agent, server: Agent): Promise<string> {
+async function transfer(scene: JoinedClusters, client: TrafficAgent, server: TrafficAgent): Promise<string> {
   await server.call('tcpSink', { port: 5001 });
   const destination = scene.b.pods[0]!.address;
   const answer = await client.call('tcpSend', {
@@ -81,7 +81,7 @@ const DECODERS: readonly Decoder[] = [
 ];
 
 /** Starts a decoder on the router's device, makes traffic, and returns what it printed; rejects when it shows no packet of ours. */
-async function decodeBy(decoder: Decoder, scene: JoinedClusters, agent: Agent): Promise<string> {
+async function decodeBy(decoder: Decoder, scene: JoinedClusters, agent: TrafficAgent): Promise<string> {
   const [from, to] = [scene.a.pods[0]!.address, scene.b.pods[0]!.address];
   const listening = scene.router.start(decoder.name, [decoder.name, ...decoder.options(scene.routerDevice)]);
   try {
@@ -110,7 +110,7 @@ function describePacket(packet: Buffer): string {
 }
 
 /** What a raw socket of B's gateway hears: needs nothing that is not here anyway. */
-async function decodeOurselves(scene: JoinedClusters, agent: Agent): Promise<string> {
+async function decodeOurselves(scene: JoinedClusters, agent: TrafficAgent): Promise<string> {
   const tap = await Tap.open(scene.gwB.machine, PROTOCOL.IPIP);
   await pings(agent, scene.b.pods[0]!.address);
   const packets = (await tap.packets()).slice(0, 4);
@@ -127,7 +127,7 @@ async function decodeOurselves(scene: JoinedClusters, agent: Agent): Promise<str
 }
 
 /** Shows packets of the underlay. A capture tool that is missing or fails here is no fault of the gateways: it is said, and passed over. */
-async function decode(scene: JoinedClusters, agent: Agent): Promise<void> {
+async function decode(scene: JoinedClusters, agent: TrafficAgent): Promise<void> {
   const title = 'IPIP packets between the gateways';
   for (const decoder of DECODERS) {
     const reason = lacking(decoder.name, decoder.name);
@@ -150,11 +150,15 @@ async function decode(scene: JoinedClusters, agent: Agent): Promise<void> {
 }
 
 /** Edits the watched file of A's gateway while pings flow on a route that the edit does not touch. */
-async function editUnderTraffic(scene: JoinedClusters, agent: Agent, other: Agent): Promise<string> {
+async function editUnderTraffic(
+  scene: JoinedClusters,
+  agent: TrafficAgent,
+  other: TrafficAgent,
+): Promise<string> {
   const request = { count: 20_000, intervalMs: 1, sizeBytes: 84, seed: 3, timeoutMs: 1000 };
   const steady = agent.call('ping', { ...request, destination: scene.b.pods[0]!.address });
   const late = other.call('ping', { ...request, destination: LATE_ADDRESS, timeoutMs: 100 });
-  const received = (of: Agent, count: number) => async (): Promise<boolean> =>
+  const received = (of: TrafficAgent, count: number) => async (): Promise<boolean> =>
     (await of.call('pingProgress', null)).received >= count;
   await poll('traffic before the edit', 5000, received(agent, 200));
   expect(
@@ -189,9 +193,9 @@ async function show(scene: JoinedClusters): Promise<void> {
   const { a, b, gwA, gwB } = scene;
   const [podA, podB] = [a.pods[0]!, b.pods[0]!];
   const [agentA, agentB, second] = [
-    await podA.machine.agent(),
-    await podB.machine.agent(),
-    await podA.machine.agent(),
+    await podA.machine.agent(TRAFFIC_AGENT),
+    await podB.machine.agent(TRAFFIC_AGENT),
+    await podA.machine.agent(TRAFFIC_AGENT),
   ];
   say(
     `\n  The configuration file of ${gwA.machine.name}:\n\n${indent(readFileSync(gwA.configurationFile, 'utf8'))}\n`,

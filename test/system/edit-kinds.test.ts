@@ -10,12 +10,12 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { poll } from '../../src/measure/topology.ts';
 import { monotonicMs } from './topology/agent/monotonic.ts';
-import type { Agent } from './topology/agent-client.ts';
+import { TRAFFIC_AGENT, type TrafficAgent } from './topology/agent-commands.ts';
 import type { JoinedClusters } from './topology/gateway-process.ts';
 import { joinedWithWatchedFiles, LATE_ADDRESS, LATE_CIDR, lateNetwork } from './topology/late-network.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { poll } from './topology/topology.ts';
 
 const TURNS = 5;
 /** Only that a change arrives decides here; how long it takes is printed, and measured by `npm run bench -- control`. */
@@ -104,7 +104,7 @@ const KINDS: readonly Kind[] = [
 ];
 
 /** Resolves with the time from the change to the first echo request that took the new way, or that found none any more. */
-async function untilPackets(agent: Agent, until: boolean, change: () => void): Promise<number> {
+async function untilPackets(agent: TrafficAgent, until: boolean, change: () => void): Promise<number> {
   const answer = agent.call('reachability', {
     ...{ destination: LATE_ADDRESS, until, intervalMs: 1, timeoutMs: CHANGE_MS_MAX },
   });
@@ -130,7 +130,7 @@ for (const kind of KINDS) {
       },
       async (scene) => {
         const { folder } = scene.gwA;
-        const agent = await scene.a.pods[0]!.machine.agent();
+        const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
         const text = stringify({ clusters: [lateNetwork(scene)] });
         const added: number[] = [];
         const removed: number[] = [];

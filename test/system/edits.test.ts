@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import type { Agent } from './topology/agent-client.ts';
+import { poll } from '../../src/measure/topology.ts';
 import type { PingAnswer } from './topology/agent-commands.ts';
+import { TRAFFIC_AGENT, type TrafficAgent } from './topology/agent-commands.ts';
 import { entryOf, type JoinedClusters } from './topology/gateway-process.ts';
 import { joinedWithWatchedFiles } from './topology/late-network.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { poll } from './topology/topology.ts';
 import { BATCH, RAW_SOCKET } from './topology/variants.ts';
 
 /**
@@ -39,9 +39,9 @@ async function inForce(scene: JoinedClusters, edit: number): Promise<void> {
 /** Pings every millisecond to an address whose route no edit touches, until `body` is done. */
 async function underTraffic(
   scene: JoinedClusters,
-  body: (agent: Agent) => Promise<void>,
+  body: (agent: TrafficAgent) => Promise<void>,
 ): Promise<PingAnswer> {
-  const agent = await scene.a.pods[0]!.machine.agent();
+  const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
   const series = agent.call('ping', {
     destination: scene.b.pods[0]!.address,
     ...{ count: 600_000, intervalMs: 1, sizeBytes: 84, seed: 1, timeoutMs: 2000 },

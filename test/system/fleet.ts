@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { poll } from '../../src/measure/topology.ts';
 import type { MemberOptions, MemberWord } from './fleet-member.ts';
-import { poll } from './topology/topology.ts';
 
 const PROGRAM = fileURLToPath(new URL('fleet-member.js', import.meta.url));
 /** Starting all at once would give each a fiftieth of two cores for the second that a Node process needs to start. */

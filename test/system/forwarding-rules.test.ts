@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import type { Buffer } from 'node:buffer';
 import type { PeerRow } from '../../src/admin/view.ts';
+import { type Machine, poll } from '../../src/measure/topology.ts';
+import { twoClusters } from '../../src/measure/two-clusters.ts';
+import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
 import { type GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import {
   addressText,
@@ -12,8 +15,6 @@ import {
 } from './topology/packet-builder.ts';
 import { suiteInScene } from './topology/scene.ts';
 import { Tap } from './topology/tap.ts';
-import { type Machine, poll } from './topology/topology.ts';
-import { twoClusters } from './topology/two-clusters.ts';
 import { BATCH, RAW_SOCKET } from './topology/variants.ts';
 
 const EXPERIMENTAL = PROTOCOL.EXPERIMENTAL;
@@ -51,7 +52,7 @@ function outer(scene: JoinedClusters, payload: Buffer, change: object = {}): Buf
 }
 
 async function send(machine: Machine, ...packets: readonly Buffer[]): Promise<void> {
-  const agent = await machine.agent();
+  const agent = await machine.agent(TRAFFIC_AGENT);
   const request = { packets: packets.map((packet) => packet.toString('hex')), gapMs: 0 };
   assert.deepEqual((await agent.call('sendPackets', request)).refused, []);
   await agent.close();
@@ -214,8 +215,8 @@ for (const variant of [BATCH, RAW_SOCKET]) {
         await Tap.open(scene.b.pods[0]!.machine, PROTOCOL.TCP),
       ];
       const [client, server] = [
-        await scene.a.pods[0]!.machine.agent(),
-        await scene.b.pods[0]!.machine.agent(),
+        await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT),
+        await scene.b.pods[0]!.machine.agent(TRAFFIC_AGENT),
       ];
       await server.call('tcpSink', { port: 5001 });
       const destination = scene.b.pods[0]!.address;
@@ -270,7 +271,10 @@ for (const variant of [BATCH, RAW_SOCKET]) {
 
       check('carries what has DF clear in fragments that arrive whole', async (scene) => {
         const [client, server] = [scene.a.pods[0]!, scene.b.pods[0]!];
-        const [from, to] = [await client.machine.agent(), await server.machine.agent()];
+        const [from, to] = [
+          await client.machine.agent(TRAFFIC_AGENT),
+          await server.machine.agent(TRAFFIC_AGENT),
+        ];
         const request = {
           ...{ source: client.address, destination: server.address, protocol: EXPERIMENTAL },
           ...{ sizes: [1300, 1380, 1381, 1400, 1479, 1480, 1500], seed: 1, dontFragment: false },
@@ -283,7 +287,10 @@ for (const variant of [BATCH, RAW_SOCKET]) {
       });
 
       check('lets TCP through at once, because the MSS fits', async (scene) => {
-        const [from, to] = [await scene.a.pods[0]!.machine.agent(), await scene.b.pods[0]!.machine.agent()];
+        const [from, to] = [
+          await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT),
+          await scene.b.pods[0]!.machine.agent(TRAFFIC_AGENT),
+        ];
         await to.call('tcpSink', { port: 5001 });
         const destination = scene.b.pods[0]!.address;
         const answer = await from.call('tcpSend', {

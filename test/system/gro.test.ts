@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { twoClusters } from '../../src/measure/two-clusters.ts';
+import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
 import { type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { suiteInScene } from './topology/scene.ts';
-import { twoClusters } from './topology/two-clusters.ts';
 import { BATCH, RAW_SOCKET, type Variant } from './topology/variants.ts';
 
 const TCP_PORT = 5001;
@@ -34,8 +35,8 @@ for (const variant of [BATCH, RAW_SOCKET]) {
   suiteInScene(`behind a device with GRO (${variant.name})`, { make, skip }, (check) => {
     check('TCP that the kernel has merged arrives to the byte', async (scene) => {
       const [client, server] = [
-        await scene.a.pods[0]!.machine.agent(),
-        await scene.b.pods[0]!.machine.agent(),
+        await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT),
+        await scene.b.pods[0]!.machine.agent(TRAFFIC_AGENT),
       ];
       await server.call('tcpSink', { port: TCP_PORT });
       const bytes = 8_000_003;

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import { poll } from '../../src/measure/topology.ts';
+import { twoClusters } from '../../src/measure/two-clusters.ts';
 import type { PingAnswer } from './topology/agent-commands.ts';
+import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
 import { type GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { IP_HEADER_BYTES, ipv4, PROTOCOL, pattern } from './topology/packet-builder.ts';
 import { inScene, systemTest } from './topology/scene.ts';
 import { Tap } from './topology/tap.ts';
-import { poll } from './topology/topology.ts';
-import { twoClusters } from './topology/two-clusters.ts';
 
 /** What an administrator, or a program, does to the host under a running gateway, and what the gateway does about it. */
 const DEVICE = 'isthmus0';
@@ -29,7 +30,7 @@ async function kernelRoutes(gateway: GatewayProcess): Promise<string> {
 }
 
 async function pings(scene: JoinedClusters, count: number, intervalMs = 1): Promise<PingAnswer> {
-  const agent = await scene.a.pods[0]!.machine.agent();
+  const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
   const answer = await agent.call('ping', {
     ...{ destination: scene.b.pods[0]!.address, count, intervalMs },
     ...{ sizeBytes: 84, seed: 1, timeoutMs: 2000 },
@@ -151,7 +152,10 @@ systemTest('a gateway follows the MTU of its underlay device, and TCP goes on', 
   inScene(joined, async (scene) => {
     const { gwA, router } = scene;
     const [podA, podB] = [scene.a.pods[0]!, scene.b.pods[0]!];
-    const [client, server] = [await podA.machine.agent(), await podB.machine.agent()];
+    const [client, server] = [
+      await podA.machine.agent(TRAFFIC_AGENT),
+      await podB.machine.agent(TRAFFIC_AGENT),
+    ];
     await server.call('tcpSink', { port: 5001 });
     const bytes = 400_000_003;
     const sending = client.call('tcpSend', {
@@ -175,7 +179,7 @@ systemTest('a gateway follows the MTU of its underlay device, and TCP goes on', 
       ...{ source: podA.address, destination: podB.address, protocol: PROTOCOL.EXPERIMENTAL, id: 7 },
       ...{ payload: pattern(1, 1, 1450 - IP_HEADER_BYTES), dontFragment: true },
     });
-    const sender = await podA.machine.agent();
+    const sender = await podA.machine.agent(TRAFFIC_AGENT);
     // The pod may have learned the new MTU from what TCP was told; then its own kernel refuses, which says the same.
     await podA.machine.exec('ip', 'route', 'flush', 'cache');
     await sender.call('sendPackets', { packets: [packet.toString('hex')], gapMs: 0 });

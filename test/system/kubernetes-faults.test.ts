@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import type { ClusterDetail, RouteRow, StreamRow } from '../../src/admin/view.ts';
+import { poll } from '../../src/measure/topology.ts';
 import { kubeApiServerMissing } from '../fixtures/kube-api-server.ts';
 import { isthmusOf, type KubernetesClusters, kubernetesClusters } from './topology/kubernetes-clusters.ts';
 import { whilePinging } from './topology/ping-series.ts';
 import { suiteInScene } from './topology/scene.ts';
-import { poll } from './topology/topology.ts';
 
 /**
  * What happens to API servers, and to the right to read them, under packets. In each case: no packet lost on routes that did not change, no

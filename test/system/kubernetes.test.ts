@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { poll } from '../../src/measure/topology.ts';
 import { kubeApiServerMissing } from '../fixtures/kube-api-server.ts';
-import type { Agent } from './topology/agent-client.ts';
+import { TRAFFIC_AGENT, type TrafficAgent } from './topology/agent-commands.ts';
 import { isthmusOf, type KubernetesClusters, kubernetesClusters } from './topology/kubernetes-clusters.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { poll } from './topology/topology.ts';
 
 /**
  * Two clusters with real API servers, joined by one command, under packets: from then on pods reach pods, and what happens to nodes is
@@ -28,7 +28,7 @@ async function startAll({ east, west }: KubernetesClusters): Promise<void> {
   await Promise.all(gateways.map((gateway) => gateway.ready()));
 }
 
-async function answers(agent: Agent, destination: string): Promise<boolean> {
+async function answers(agent: TrafficAgent, destination: string): Promise<boolean> {
   const { lost } = await agent.call('ping', {
     ...{ destination, count: 1, intervalMs: 1, sizeBytes: 84, seed: 1, timeoutMs: 100 },
   });
@@ -63,7 +63,7 @@ systemTest(
     inScene(scene, async (clusters) => {
       const { east, west, a, b } = clusters;
       await startAll(clusters);
-      const agent = await a.pods[0]!.machine.agent();
+      const agent = await a.pods[0]!.machine.agent(TRAFFIC_AGENT);
       const [near, far] = [b.pods[0]!.address, b.pods[1]!.address];
       assert.equal(await answers(agent, near), false, 'nothing is joined yet');
 

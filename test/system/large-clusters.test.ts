@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { poll } from '../../src/measure/topology.ts';
 import { kubeApiServerMissing } from '../fixtures/kube-api-server.ts';
+import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
 import { configureReader, largeClusters } from './topology/large-clusters.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { poll } from './topology/topology.ts';
 
 /** As many as a busy machine makes and reads in seconds; bench/kubernetes.ts measures five times as many in three clusters. */
 const NODES = 2000;
@@ -25,7 +26,7 @@ systemTest(
         t.diagnostic(/VmRSS:.*/.exec(readFileSync(`/proc/${gwA.daemon.pid}/status`, 'utf8'))![0]);
         assert.deepEqual(new Set(await gwA.routes()), new Set(nodes.map(({ podCidr }) => podCidr)));
 
-        const agent = await a.pods[0]!.machine.agent();
+        const agent = await a.pods[0]!.machine.agent(TRAFFIC_AGENT);
         const answers = async (): Promise<boolean> => {
           const ping = { destination: pod, count: 1, intervalMs: 1, sizeBytes: 84, seed: 1, timeoutMs: 100 };
           return (await agent.call('ping', ping)).lost.length === 0;

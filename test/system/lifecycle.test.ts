@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import type { Agent } from './topology/agent-client.ts';
+import { type Machine, poll } from '../../src/measure/topology.ts';
+import { twoClusters } from '../../src/measure/two-clusters.ts';
+import { TRAFFIC_AGENT, type TrafficAgent } from './topology/agent-commands.ts';
 import { type GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { type Machine, poll } from './topology/topology.ts';
-import { twoClusters } from './topology/two-clusters.ts';
 import { BATCH, RAW_SOCKET, type Variant } from './topology/variants.ts';
 
 /** Generous: the machine may have other work. */
@@ -44,7 +44,7 @@ function firstReplyAfter(
   return Number.POSITIVE_INFINITY;
 }
 
-async function received(agent: Agent, count: number): Promise<void> {
+async function received(agent: TrafficAgent, count: number): Promise<void> {
   await poll(
     `${count} replies`,
     10_000,
@@ -54,7 +54,7 @@ async function received(agent: Agent, count: number): Promise<void> {
 
 /** Kills and starts a gateway while pings cross it; resolves with how long after the start they crossed again, in ms. */
 async function restartUnderTraffic(scene: JoinedClusters, gateway: GatewayProcess): Promise<number> {
-  const agent = await scene.a.pods[0]!.machine.agent();
+  const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
   const series = agent.call('ping', {
     destination: scene.b.pods[0]!.address,
     ...{ count: 30_000, intervalMs: 1, sizeBytes: 84, seed: 1, timeoutMs: 1000 },

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { poll } from '../../src/measure/topology.ts';
+import { twoClusters } from '../../src/measure/two-clusters.ts';
+import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
 import {
   type ConfigurationChange,
   entryOf,
@@ -8,8 +11,6 @@ import {
 } from './topology/gateway-process.ts';
 import { joinedWithWatchedFiles } from './topology/late-network.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { poll } from './topology/topology.ts';
-import { twoClusters } from './topology/two-clusters.ts';
 
 const IN_FORCE_MS = 10_000;
 
@@ -37,7 +38,7 @@ async function tunDevices(gateway: GatewayProcess): Promise<string[]> {
 }
 
 async function trafficFlows(scene: JoinedClusters): Promise<void> {
-  const agent = await scene.a.pods[0]!.machine.agent();
+  const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
   const { lost, corrupted } = await agent.call('ping', {
     ...{ destination: scene.b.pods[0]!.address, count: 100, intervalMs: 1 },
     ...{ sizeBytes: 84, seed: 1, timeoutMs: 2000 },
@@ -92,7 +93,10 @@ systemTest('a second gateway that joins a cluster at run time takes its share of
       gwA.configure(a, b);
       gwA.daemon.child.kill('SIGHUP');
       await poll('two peers', IN_FORCE_MS, async () => (await gwA.status()).counts.peers === 2);
-      const [client, server] = [await a.pods[0]!.machine.agent(), await b.pods[0]!.machine.agent()];
+      const [client, server] = [
+        await a.pods[0]!.machine.agent(TRAFFIC_AGENT),
+        await b.pods[0]!.machine.agent(TRAFFIC_AGENT),
+      ];
       await server.call('tcpSink', { port: 5001 });
       const bytes = 100_003;
       const answer = await client.call('tcpSend', {
@@ -126,7 +130,7 @@ systemTest('a reload of nothing but the settings of a source loses no packet of 
       await poll('the routes of the file', IN_FORCE_MS, async () =>
         (await gwA.status()).sources.some(({ name, claims }) => name.startsWith('file:') && claims === 1),
       );
-      const agent = await a.pods[0]!.machine.agent();
+      const agent = await a.pods[0]!.machine.agent(TRAFFIC_AGENT);
       const series = agent.call('ping', {
         ...{ destination: b.pods[0]!.address, count: 60_000, intervalMs: 1 },
         ...{ sizeBytes: 84, seed: 1, timeoutMs: 2000 },

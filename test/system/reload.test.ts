@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { poll } from '../../src/measure/topology.ts';
+import { twoClusters } from '../../src/measure/two-clusters.ts';
+import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
 import { entryOf, GatewayProcess, joinClusters } from './topology/gateway-process.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { poll } from './topology/topology.ts';
-import { twoClusters } from './topology/two-clusters.ts';
 
 const CIDRS = 10_000;
 
@@ -35,7 +36,7 @@ systemTest('a bad new configuration keeps the old one running, and status and me
   await inScene(
     async () => joinClusters(await twoClusters()),
     async ({ a, b, gwA }) => {
-      const agent = await a.pods[0]!.machine.agent();
+      const agent = await a.pods[0]!.machine.agent(TRAFFIC_AGENT);
       const series = agent.call('ping', {
         destination: b.pods[0]!.address,
         ...{ count: 60_000, intervalMs: 1, sizeBytes: 84, seed: 1, timeoutMs: 1000 },

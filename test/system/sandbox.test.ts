@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { probeSandbox, sandboxEnvironment } from './topology/sandbox.ts';
+import { probeSandbox, sandboxEnvironment } from '../../src/measure/sandbox.ts';
+import { poll } from '../../src/measure/topology.ts';
 import { systemTest } from './topology/scene.ts';
-import { poll } from './topology/topology.ts';
 
 /** A sleep of a length that nobody else asks for, by which it is found among the processes. */
 const SLEEP_SECONDS = String(100_000 + process.pid);

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import type { NatWish } from '../../src/host/nat-table.ts';
+import { lacking } from '../../src/measure/sandbox.ts';
+import { type Machine, poll } from '../../src/measure/topology.ts';
+import type { PodMachine } from '../../src/measure/two-clusters.ts';
 import type { GatewayProcess } from './topology/gateway-process.ts';
 import { type IptablesFlavour, natTable, restoreTable } from './topology/kube-proxy.ts';
-import { lacking } from './topology/sandbox.ts';
 import { suiteInScene } from './topology/scene.ts';
 import {
   configure,
@@ -12,8 +14,6 @@ import {
   type ServiceClusters,
   serviceClusters,
 } from './topology/service-clusters.ts';
-import { type Machine, poll } from './topology/topology.ts';
-import type { PodMachine } from './topology/two-clusters.ts';
 
 const SERVER = fileURLToPath(new URL('./topology/web-server.js', import.meta.url));
 const CLIENT = fileURLToPath(new URL('./topology/web-client.js', import.meta.url));

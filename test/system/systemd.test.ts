@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ERROR_CODES } from '../../src/base/errors.ts';
-import { lacking } from './topology/sandbox.ts';
+import { lacking } from '../../src/measure/sandbox.ts';
 import { CHECKOUT } from './vm/checkout.ts';
 import { oneValue, parseUnit } from './vm/unit-file.ts';
 

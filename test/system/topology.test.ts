@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { type TwoClusters, type TwoClustersOptions, twoClusters } from '../../src/measure/two-clusters.ts';
+import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { type TwoClusters, type TwoClustersOptions, twoClusters } from './topology/two-clusters.ts';
 
 /** Plain forwarding instead of gateways: the router learns the overlay, which proves the topology and the agents by themselves. */
 async function forwarding(options: TwoClustersOptions = {}): Promise<TwoClusters> {
@@ -14,7 +15,7 @@ async function forwarding(options: TwoClustersOptions = {}): Promise<TwoClusters
 
 systemTest('without gateways no packet crosses: the router knows no overlay address', async () => {
   await inScene(twoClusters, async ({ a, b }) => {
-    const agent = await a.pods[0]!.machine.agent();
+    const agent = await a.pods[0]!.machine.agent(TRAFFIC_AGENT);
     const answer = await agent.call('ping', {
       destination: b.pods[0]!.address,
       ...{ count: 5, intervalMs: 1, sizeBytes: 84, seed: 1, timeoutMs: 100 },
@@ -26,7 +27,7 @@ systemTest('without gateways no packet crosses: the router knows no overlay addr
 
 systemTest('the ping agent keeps its pace and loses nothing over plain forwarding', async () => {
   await inScene(forwarding, async ({ a, b }) => {
-    const agent = await a.pods[0]!.machine.agent();
+    const agent = await a.pods[0]!.machine.agent(TRAFFIC_AGENT);
     const answer = await agent.call('ping', {
       destination: b.pods[0]!.address,
       ...{ count: 2000, intervalMs: 1, sizeBytes: 1500, seed: 2, timeoutMs: 2000 },
@@ -40,7 +41,10 @@ systemTest(
   'packets of every size arrive bit for bit over plain forwarding, and a wrong seed is noticed',
   async () => {
     await inScene(forwarding, async ({ a, b }) => {
-      const [sender, receiver] = [await a.pods[0]!.machine.agent(), await b.pods[0]!.machine.agent()];
+      const [sender, receiver] = [
+        await a.pods[0]!.machine.agent(TRAFFIC_AGENT),
+        await b.pods[0]!.machine.agent(TRAFFIC_AGENT),
+      ];
       const sizes = Array.from({ length: 1481 }, (_, index) => 20 + index);
       const request = {
         ...{ source: a.pods[0]!.address, destination: b.pods[0]!.address, protocol: 253 },
@@ -72,7 +76,10 @@ systemTest(
 
 systemTest('TCP and UDP streams are compared to the byte over plain forwarding', async () => {
   await inScene(forwarding, async ({ a, b }) => {
-    const [client, server] = [await a.pods[0]!.machine.agent(), await b.pods[0]!.machine.agent()];
+    const [client, server] = [
+      await a.pods[0]!.machine.agent(TRAFFIC_AGENT),
+      await b.pods[0]!.machine.agent(TRAFFIC_AGENT),
+    ];
     await server.call('tcpSink', { port: 5001 });
     await server.call('udpEcho', { port: 5002 });
     const destination = b.pods[0]!.address;
@@ -104,7 +111,7 @@ systemTest('a flat segment and a second gateway reach the same pods', async () =
       for (const gateway of b.gateways) {
         await a.gateways[0]!.machine.ip(`route replace ${b.cidr} via ${gateway.address}`);
         for (const pod of b.pods) {
-          const agent = await a.pods[1]!.machine.agent();
+          const agent = await a.pods[1]!.machine.agent(TRAFFIC_AGENT);
           const answer = await agent.call('ping', {
             destination: pod.address,
             ...{ count: 20, intervalMs: 1, sizeBytes: 84, seed: 7, timeoutMs: 1000 },

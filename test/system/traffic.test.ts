@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import type { Agent } from './topology/agent-client.ts';
+import { twoClusters } from '../../src/measure/two-clusters.ts';
+import { TRAFFIC_AGENT, type TrafficAgent } from './topology/agent-commands.ts';
 import { type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { suiteInScene } from './topology/scene.ts';
-import { twoClusters } from './topology/two-clusters.ts';
 import { VARIANTS } from './topology/variants.ts';
 
 const TCP_PORT = 5001;
@@ -10,16 +10,19 @@ const UDP_PORT = 5002;
 const INNER_MTU_BYTES = 1480;
 
 /** An agent in the first pod of each cluster. */
-async function agents(scene: JoinedClusters): Promise<[Agent, Agent]> {
-  return [await scene.a.pods[0]!.machine.agent(), await scene.b.pods[0]!.machine.agent()];
+async function agents(scene: JoinedClusters): Promise<[TrafficAgent, TrafficAgent]> {
+  return [
+    await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT),
+    await scene.b.pods[0]!.machine.agent(TRAFFIC_AGENT),
+  ];
 }
 
-async function close(...agents: readonly Agent[]): Promise<void> {
+async function close(...agents: readonly TrafficAgent[]): Promise<void> {
   await Promise.all(agents.map((agent) => agent.close()));
 }
 
 /** A TCP stream one way and a UDP flow there and back, at the same time. */
-async function stream(from: [Agent, Agent], destination: string, seed: number): Promise<void> {
+async function stream(from: [TrafficAgent, TrafficAgent], destination: string, seed: number): Promise<void> {
   const [tcpAgent, udpAgent] = from;
   const bytes = 10_000_001;
   const [tcp, udp] = await Promise.all([

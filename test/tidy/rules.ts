@@ -12,6 +12,7 @@ export interface SourceFile {
 export const LAYERS = [
   'main.ts',
   'cli',
+  'measure',
   'join',
   'gateway.ts',
   'admin',

@@ -10,8 +10,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { findProgram } from '../topology/sandbox.ts';
-import { run } from '../topology/topology.ts';
+import { findProgram } from '../../../src/measure/sandbox.ts';
+import { run } from '../../../src/measure/topology.ts';
 
 /** Makes root file systems as the official Node images have them, from the Debian packages and the Node of this machine: no registry. */
 

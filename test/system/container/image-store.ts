@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run } from '../topology/topology.ts';
+import { run } from '../../../src/measure/topology.ts';
 
 export interface ImageDescription {
   readonly sizeBytes: number;

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { parseAddress } from '../../../src/base/address.ts';
 import { openRawIp } from '../../../src/io/raw-ip.ts';
 import { RawSocketIo } from '../../../src/io/raw-socket.ts';
+import { poll, run } from '../../../src/measure/topology.ts';
 import { systemTest } from '../topology/scene.ts';
-import { poll, run } from '../topology/topology.ts';
 import { RAW_SOCKET } from '../topology/variants.ts';
 import {
   batchOf,

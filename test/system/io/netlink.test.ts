@@ -9,8 +9,8 @@ import {
   NetlinkSubscription,
   NOTICE_GROUP,
 } from '../../../src/io/netlink-subscription.ts';
+import { poll, run } from '../../../src/measure/topology.ts';
 import { systemTest } from '../topology/scene.ts';
-import { poll, run } from '../topology/topology.ts';
 import { native, openDevice } from './end-to-end.ts';
 
 /** What iproute2 sees: the oracle. */

@@ -5,9 +5,9 @@ import { isMainThread, Worker } from 'node:worker_threads';
 import { parseAddress } from '../../../src/base/address.ts';
 import { IcmpSocket } from '../../../src/io/icmp-socket.ts';
 import { RawSocketIo } from '../../../src/io/raw-socket.ts';
+import { poll } from '../../../src/measure/topology.ts';
 import { checksum, firstDifference, ipv4, PROTOCOL } from '../topology/packet-builder.ts';
 import { systemTest } from '../topology/scene.ts';
-import { poll } from '../topology/topology.ts';
 import {
   batchOf,
   get,

@@ -4,9 +4,9 @@ import { readdirSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { formatAddress } from '../../../src/base/address.ts';
 import { openRawIp } from '../../../src/io/raw-ip.ts';
+import { poll } from '../../../src/measure/topology.ts';
 import { ipv4, PROTOCOL, udp } from '../topology/packet-builder.ts';
 import { systemTest } from '../topology/scene.ts';
-import { poll } from '../topology/topology.ts';
 import type { EchoSetup } from './echo-worker.ts';
 import { batchOf, HERE, native, openDevice, receiveAll, sendAll, THERE } from './end-to-end.ts';
 

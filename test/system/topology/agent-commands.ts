@@ -1,3 +1,12 @@
+import { fileURLToPath } from 'node:url';
+import type { Agent, AgentProgram } from '../../../src/measure/agent-client.ts';
+
+/** The agent of the tests, which makes traffic and compares every byte of it. */
+export const TRAFFIC_AGENT: AgentProgram<AgentCommands> = {
+  file: fileURLToPath(new URL('./agent.js', import.meta.url)),
+};
+export type TrafficAgent = Agent<AgentCommands>;
+
 /** What an agent can be asked, and what it answers. Packets travel as hexadecimal text; sizes are of whole IPv4 packets. */
 export interface AgentCommands {
   /** Sends ICMP echo requests at a fixed pace and compares every byte of every reply. Ends early on `stop`. */

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import type { RouteRow, Status } from '../../../src/admin/view.ts';
-import type { Daemon } from './daemon.ts';
-import { type Machine, poll, run, type Topology } from './topology.ts';
-import type { ClusterMachines, GatewayMachine, TwoClusters } from './two-clusters.ts';
+import type { Daemon } from '../../../src/measure/daemon.ts';
+import { type Machine, poll, run, type Topology } from '../../../src/measure/topology.ts';
+import type { ClusterMachines, GatewayMachine, TwoClusters } from '../../../src/measure/two-clusters.ts';
 
 export const PROGRAM = fileURLToPath(new URL('../../../src/main.js', import.meta.url));
 const READY_MS = 10_000;

@@ -1,4 +1,4 @@
-import { type Machine, run } from './topology.ts';
+import { type Machine, run } from '../../../src/measure/topology.ts';
 
 /** Which program puts the rules into the kernel; nodes have one or the other, by the age of their distribution. */
 export type IptablesFlavour = 'iptables-nft' | 'iptables-legacy';

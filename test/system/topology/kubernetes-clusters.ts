@@ -1,16 +1,16 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
-import { KubeApiServer } from '../../fixtures/kube-api-server.ts';
-import type { KubeClient, KubeObject } from '../../fixtures/kube-client.ts';
-import type { Daemon } from './daemon.ts';
-import { GatewayProcess, PROGRAM } from './gateway-process.ts';
+import type { Daemon } from '../../../src/measure/daemon.ts';
 import {
   type ClusterMachines,
   type TwoClusters,
   type TwoClustersOptions,
   twoClusters,
-} from './two-clusters.ts';
+} from '../../../src/measure/two-clusters.ts';
+import { KubeApiServer } from '../../fixtures/kube-api-server.ts';
+import type { KubeClient, KubeObject } from '../../fixtures/kube-client.ts';
+import { GatewayProcess, PROGRAM } from './gateway-process.ts';
 
 /**
  * Two clusters, each with a real API server on its first gateway machine, where its own gateways and, over the underlay, those of the other

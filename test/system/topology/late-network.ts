@@ -1,3 +1,4 @@
+import { twoClusters } from '../../../src/measure/two-clusters.ts';
 import {
   type ClusterEntry,
   type ConfigurationChange,
@@ -5,7 +6,6 @@ import {
   type JoinedClusters,
   joinClusters,
 } from './gateway-process.ts';
-import { twoClusters } from './two-clusters.ts';
 
 /** A network of B that A's gateway is told of by its watched file only, while traffic flows. */
 export const LATE_CIDR = '10.3.0.0/24';

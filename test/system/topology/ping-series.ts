@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { type Machine, poll } from '../../../src/measure/topology.ts';
 import type { PingAnswer } from './agent-commands.ts';
+import { TRAFFIC_AGENT } from './agent-commands.ts';
 import type { JoinedClusters } from './gateway-process.ts';
-import { type Machine, poll } from './topology.ts';
 
 /** What can be asked while the series runs. */
 export interface RunningSeries {
@@ -16,7 +17,7 @@ export async function whilePinging(
   intervalMs: number,
   body: (series: RunningSeries) => Promise<void>,
 ): Promise<PingAnswer> {
-  const agent = await machine.agent();
+  const agent = await machine.agent(TRAFFIC_AGENT);
   const received = async () => (await agent.call('pingProgress', null)).received;
   const answer = agent.call('ping', {
     ...{ destination, count: 600_000, intervalMs, sizeBytes: 84, seed: 1, timeoutMs: 2000 },
@@ -35,7 +36,7 @@ export async function whilePinging(
 
 /** As many pings as `count`, between the first pods of A and B or to another address, and each is answered. */
 export async function flows(scene: JoinedClusters, destination?: string, count = 100): Promise<void> {
-  const agent = await scene.a.pods[0]!.machine.agent();
+  const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
   const { lost, corrupted } = await agent.call('ping', {
     ...{ destination: destination ?? scene.b.pods[0]!.address, count, intervalMs: 1 },
     ...{ sizeBytes: 84, seed: 1, timeoutMs: 2000 },

@@ -1,6 +1,6 @@
 import { after, before, describe, type TestContext, test } from 'node:test';
-import { isInsideSandbox } from './sandbox.ts';
-import type { Topology } from './topology.ts';
+import { isInsideSandbox } from '../../../src/measure/sandbox.ts';
+import type { Topology } from '../../../src/measure/topology.ts';
 
 interface Scene {
   readonly topology: Topology;

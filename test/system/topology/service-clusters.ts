@@ -1,12 +1,12 @@
-import { type GatewayProcess, type JoinedClusters, joinClusters } from './gateway-process.ts';
-import type { Topology } from './topology.ts';
+import type { Topology } from '../../../src/measure/topology.ts';
 import {
   type ClusterMachines,
   type ClusterName,
   type GatewayMachine,
   type PodMachine,
   twoClusters,
-} from './two-clusters.ts';
+} from '../../../src/measure/two-clusters.ts';
+import { type GatewayProcess, type JoinedClusters, joinClusters } from './gateway-process.ts';
 
 /**
  * Two clusters as Kubernetes makes them: two nodes each, a pod on each node, and services whose addresses exist only in kube-proxy's rules.

@@ -1,22 +1,22 @@
 import { Buffer } from 'node:buffer';
-import type { Agent } from './agent-client.ts';
-import { type Machine, poll } from './topology.ts';
+import { type Machine, poll } from '../../../src/measure/topology.ts';
+import { TRAFFIC_AGENT, type TrafficAgent } from './agent-commands.ts';
 
 const FIRST_MS = 3000;
 
 /** What arrives at a machine of one IP protocol, header included: a copy, as every raw socket gets one. */
 export class Tap {
-  readonly #agent: Agent;
+  readonly #agent: TrafficAgent;
   readonly #protocol: number;
 
-  private constructor(agent: Agent, protocol: number) {
+  private constructor(agent: TrafficAgent, protocol: number) {
     this.#agent = agent;
     this.#protocol = protocol;
   }
 
   /** Resolves when nothing that arrives from now on is missed. */
   static async open(machine: Machine, protocol: number): Promise<Tap> {
-    const agent = await machine.agent();
+    const agent = await machine.agent(TRAFFIC_AGENT);
     await agent.call('capture', { protocol });
     return new Tap(agent, protocol);
   }

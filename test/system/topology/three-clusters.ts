@@ -1,3 +1,5 @@
+import type { Machine } from '../../../src/measure/topology.ts';
+import { type ClusterName, type GatewayMachine, twoClusters } from '../../../src/measure/two-clusters.ts';
 import {
   type ClusterEntry,
   type ConfigurationChange,
@@ -6,8 +8,6 @@ import {
   type JoinedClusters,
   joinClusters,
 } from './gateway-process.ts';
-import type { Machine } from './topology.ts';
-import { type ClusterName, type GatewayMachine, twoClusters } from './two-clusters.ts';
 
 /**
  * The gateways of A and B on one segment, that of C behind a router. B's has a second cable to a network behind the router, too:

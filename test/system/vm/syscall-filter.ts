@@ -1,4 +1,4 @@
-import { run } from '../topology/topology.ts';
+import { run } from '../../../src/measure/topology.ts';
 import type { UnitFile } from './unit-file.ts';
 
 /** The system calls that a unit's SystemCallFilter= lines leave, by the sets of the systemd that is installed here. */

@@ -1,7 +1,7 @@
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Machine, poll, run } from '../topology/topology.ts';
+import { type Machine, poll, run } from '../../../src/measure/topology.ts';
 
 /** Folders that an installation writes to: each VM has its own copy over that of the machine the test runs on. */
 const OWN_FOLDERS = ['/etc', '/opt', '/usr/local', '/var/lib'];

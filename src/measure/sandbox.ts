@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /**
- * The machines of a system test are network namespaces inside one sandbox: own mount, network and process namespaces, and a user
+ * The machines of a measurement or a system test are network namespaces inside one sandbox: own mount, network and process namespaces, and a user
  * namespace when the user is not root. /run is a fresh tmpfs, which lets `ip netns` keep its names there. When the sandbox's first
  * process ends, the kernel ends all others in it and takes down every device, route and mount; nothing has to be cleaned up by name,
  * and nothing is left even after SIGKILL.
@@ -18,7 +18,7 @@ const INSIDE = 'ISTHMUS_SANDBOX';
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
 
 /** Where the sandbox's own files live: gone with it. */
-export const SANDBOX_FOLDER = '/run/isthmus-test';
+export const SANDBOX_FOLDER = '/run/isthmus-sandbox';
 
 export function isInsideSandbox(): boolean {
   return process.env[INSIDE] === '1';

@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Agent } from './agent-client.ts';
+import { Agent, type AgentProgram, type CommandTable } from './agent-client.ts';
 import { Daemon } from './daemon.ts';
 import { isInsideSandbox, SANDBOX_FOLDER } from './sandbox.ts';
 
@@ -85,11 +85,11 @@ export class Machine {
     return this.#topology.keep(new Daemon(`${this.name}: ${name}`, this.#inside(command), { env }));
   }
 
-  /** Starts a process that makes, echoes, receives and compares traffic here. */
-  async agent(): Promise<Agent> {
-    const agent = new Agent(
+  /** Starts a process that makes, echoes, receives or compares traffic here. */
+  async agent<C extends CommandTable<C>>(program: AgentProgram<C>): Promise<Agent<C>> {
+    const agent = new Agent<C>(
       `${this.name}: agent`,
-      this.#inside([process.execPath, '--enable-source-maps', Agent.PROGRAM]),
+      this.#inside([process.execPath, '--enable-source-maps', program.file]),
     );
     this.#topology.keep(agent.daemon);
     await agent.ready;

@@ -1,5 +1,3 @@
-import { fileURLToPath } from 'node:url';
-import type { AgentCommands } from './agent-commands.ts';
 import { Daemon } from './daemon.ts';
 
 interface Reply {
@@ -13,9 +11,21 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** The test's end of an agent: a Node process in a machine's namespace that makes and checks traffic. */
-export class Agent {
-  static readonly PROGRAM = fileURLToPath(new URL('./agent.js', import.meta.url));
+/** What an agent can be asked: for each command what goes in and what comes out. Both travel as JSON. */
+export type CommandTable<C> = {
+  readonly [K in keyof C]: { readonly request: unknown; readonly answer: unknown };
+};
+
+/** A program that answers the commands of `C` over its IPC channel, after `{ id: 0 }` to say that it is ready. */
+export interface AgentProgram<C> {
+  /** The compiled file that Node runs. */
+  readonly file: string;
+  /** For the type only; never there. */
+  readonly commands?: C;
+}
+
+/** Our end of an agent: a Node process, mostly in a machine's namespace, that makes and checks traffic. */
+export class Agent<C extends CommandTable<C>> {
   readonly daemon: Daemon;
   /** Resolves when the agent takes commands. */
   readonly ready: Promise<unknown>;
@@ -31,18 +41,15 @@ export class Agent {
     );
   }
 
-  call<C extends keyof AgentCommands>(
-    command: C,
-    request: AgentCommands[C]['request'],
-  ): Promise<AgentCommands[C]['answer']> {
+  call<K extends keyof C & string>(command: K, request: C[K]['request']): Promise<C[K]['answer']> {
     const id = this.#nextId++;
-    const answer = new Promise<AgentCommands[C]['answer']>((resolve, reject) => {
+    const answer = new Promise<C[K]['answer']>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (answer: unknown) => void, reject });
       this.daemon.child.send({ id, command, request }, (error) => {
         if (error !== null) this.#settle({ id, error: error.message });
       });
     });
-    // A test that fails while a series still runs never awaits it, and its end must not hide why the test failed.
+    // Who fails while a series still runs never awaits it, and its end must not hide the failure.
     answer.catch(() => {});
     return answer;
   }
