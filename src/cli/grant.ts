@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { GatewayError } from '../base/errors.ts';
 import { describeGranting, grantAccess } from '../join/grant.ts';
 import { Ledger } from '../join/ledger.ts';
-import { addSideOptions, openApi, optionsOf, readName, readSide } from './join-options.ts';
+import { addSideOptions, openApi, optionsOf, readNewName, readSide } from './join-options.ts';
 import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -17,7 +17,7 @@ export function grantCommand(terminal: Terminal): Command {
   return command
     .option('--dry-run', 'print the YAML of our side and write nothing')
     .action(async (options: { dryRun?: boolean; peerName: string } & Record<string, unknown>) => {
-      const peer = readName(options.peerName, '--peer-name');
+      const peer = readNewName(options.peerName, '--peer-name');
       const ours = optionsOf(options, '');
       const read = readSide(ours, '');
       if (read.name === peer) {

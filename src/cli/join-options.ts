@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { type Cidr, parseAddress, parseCidr } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
+import { LOCAL } from '../config/cross-checks.ts';
 import { ClusterApi } from '../join/cluster-api.ts';
 import { logIn } from '../join/login.ts';
 import { AGGREGATES, type GatewayChoice, type Side, SOURCES } from '../join/side.ts';
@@ -99,6 +100,13 @@ export function readName(name: string | undefined, option: string): string {
   return name;
 }
 
+/** A name that is about to be given. What was joined under a bad one must still be able to leave, so `leave` does not ask this. */
+export function readNewName(name: string | undefined, option: string): string {
+  const read = readName(name, option);
+  if (read === LOCAL) throw usage(`${option} "${LOCAL}" is what every gateway calls its own cluster`);
+  return read;
+}
+
 /** Logs in. The peer's kubeconfig is ours where none is named. */
 export async function openApi(options: SideOptions, fallback?: string): Promise<ClusterApi> {
   const kubeconfig = options.kubeconfig ?? fallback;
@@ -109,7 +117,7 @@ export async function openApi(options: SideOptions, fallback?: string): Promise<
 export function readSide(options: SideOptions, prefix: '' | 'peer-'): Omit<Side, 'api'> {
   const option = (name: string): string => `--${prefix}${name}`;
   return {
-    name: readName(options.name, option('name')),
+    name: readNewName(options.name, option('name')),
     server: options.server === undefined ? undefined : readServer(options.server, option('server')),
     gateways: readGateways(options.gateways ?? 'all', option('gateways')),
     podCidrs: readCidrs(options.podCidrs, option('pod-cidrs')),

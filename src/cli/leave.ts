@@ -31,9 +31,10 @@ export function leaveCommand(terminal: Terminal): Command {
         ? `${name} and ${peer} are not joined: nothing changed\n`
         : `${name} has left ${peer}: ${ledger.summary()}\n`,
     );
-    if (!both)
-      terminal.out(
-        `${peer} still has what it was given; there: isthmus leave --name ${peer} --peer-name ${name}\n`,
-      );
+    if (both) return;
+    const still = `${peer} still has what it was given`;
+    terminal.out(
+      `${ledger.changes === 0 ? `if ${still},` : `${still};`} there: isthmus leave --name ${peer} --peer-name ${name}\n`,
+    );
   });
 }

@@ -27,7 +27,12 @@ import { dataOf, filledToken, type Token } from './token.ts';
 /** Comment lines, then the objects. */
 export function yamlOf(comments: readonly string[], objects: readonly KubernetesObject[]): string {
   const head = comments.map((line) => `# ${line}\n`).join('');
-  return head + objects.map((object) => `---\n${stringify(object, { lineWidth: 0 })}`).join('');
+  return (
+    head +
+    objects
+      .map((object) => `---\n${stringify(object, { lineWidth: 0, aliasDuplicateObjects: false })}`)
+      .join('')
+  );
 }
 
 /** Both sides of a join that is not carried out. Nothing is written to either cluster. */

@@ -44,6 +44,11 @@ const REFUSED: readonly (readonly [string[], RegExp])[] = [
   [['join', ...NAMES, '--dns-domain', 'cluster_local'], /--dns-domain "cluster_local" is no DNS domain/],
   [['join', ...NAMES, '--show-secrets'], /--show-secrets is for --dry-run/],
   [['leave', '--name', 'east', '--peer-name', 'east'], /both clusters are called "east"/],
+  [['join', '--name', 'local', '--peer-name', 'west'], /--name "local" is what every gateway calls its own/],
+  [
+    ['grant', '--name', 'east', '--peer-name', 'local'],
+    /--peer-name "local" is what every gateway calls its own/,
+  ],
   [['grant', '--name', 'east'], /required option '--peer-name <name>' not specified/],
 ];
 
