@@ -91,8 +91,10 @@ class Tap implements PacketIo {
     const words = this.#words;
     for (let i = 0; i < BATCH_MAX; i++) {
       const from = this.#flow * (HEAD_BYTES / 4);
-      const to = batch.at[i]! >>> 2;
+      const at = batch.roomFor(i, this.#length);
+      const to = at >>> 2;
       for (let word = 0; word < HEAD_BYTES / 4; word++) words[to + word] = heads[from + word]!;
+      batch.at[i] = at;
       batch.length[i] = this.#length;
       this.#flow = (this.#flow + 1) % FLOWS;
     }

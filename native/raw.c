@@ -78,19 +78,20 @@ napi_value raw_filter(napi_env env, napi_callback_info info) {
   return give_number(env, result == 0 ? 0 : -errno);
 }
 
-static int64_t receive_batch(int fd, struct room *room) {
+static int64_t receive_batch(int fd, const struct room *room) {
   struct mmsghdr messages[PACKETS_MAX];
+  struct iovec iovecs[2 * PACKETS_MAX];
   memset(messages, 0, room->count * sizeof messages[0]);
   for (size_t i = 0; i < room->count; i++) {
-    messages[i].msg_hdr.msg_iov = &room->iovecs[i];
-    messages[i].msg_hdr.msg_iovlen = 1;
+    messages[i].msg_hdr.msg_iov = &iovecs[2 * i];
+    messages[i].msg_hdr.msg_iovlen = room_iovecs(room, i, &iovecs[2 * i]);
   }
   int received;
   do {
     received = recvmmsg(fd, messages, (unsigned)room->count, MSG_DONTWAIT, NULL);
   } while (received < 0 && errno == EINTR);
   if (received < 0) return is_full_or_empty(errno) ? 0 : -errno;
-  for (int i = 0; i < received; i++) room->length[i] = (int32_t)messages[i].msg_len;
+  for (int i = 0; i < received; i++) (void)keep_packet(room, (size_t)i, messages[i].msg_len);
   return received;
 }
 
@@ -115,8 +116,8 @@ static int64_t send_batch(int fd, struct cargo *cargo, const struct column *addr
     names[j].sin_addr.s_addr = htonl(cell_u32(address, cargo->from + j));
     messages[j].msg_hdr.msg_name = &names[j];
     messages[j].msg_hdr.msg_namelen = sizeof names[j];
-    messages[j].msg_hdr.msg_iov = &cargo->iovecs[j];
-    messages[j].msg_hdr.msg_iovlen = 1;
+    messages[j].msg_hdr.msg_iov = &cargo->iovecs[cargo->first[j]];
+    messages[j].msg_hdr.msg_iovlen = (size_t)(cargo->first[j + 1] - cargo->first[j]);
   }
   int sent;
   do {
@@ -131,10 +132,10 @@ napi_value raw_send(napi_env env, napi_callback_info info) {
   int fd;
   struct column address;
   struct cargo cargo;
-  if (!take_arguments(env, info, 7, values)) return NULL;
+  if (!take_arguments(env, info, 8, values)) return NULL;
   if (!take_descriptor(env, values[0], &fd)) return NULL;
-  if (!take_uint32_column(env, values[4], "address", &address)) return NULL;
-  if (!take_cargo(env, values + 1, values[5], values[6], 0, &cargo)) return NULL;
+  if (!take_uint32_column(env, values[5], "address", &address)) return NULL;
+  if (!take_cargo(env, values + 1, values[6], values[7], 0, &cargo)) return NULL;
   if (cargo.from + cargo.count > address.count) {
     (void)refuse_range(env, "address", "at least \"to\" long");
     return NULL;

@@ -61,16 +61,19 @@ napi_value tun_offload(napi_env env, napi_callback_info info) {
   return give_number(env, ioctl(fd, TUNSETOFFLOAD, (unsigned long)features) == 0 ? 0 : -errno);
 }
 
-/* Reads one packet a call: the TUN driver has no batch read, and readv(2) would split one packet over the buffers. */
-static int64_t receive_all(int fd, struct room *room, size_t before) {
+/* Reads one packet a call: the TUN driver has no batch read, and readv(2) over several slots would split one packet over them. */
+static int64_t receive_all(int fd, const struct room *room) {
   size_t received = 0;
   while (received < room->count) {
-    ssize_t got = read(fd, room->iovecs[received].iov_base, room->iovecs[received].iov_len);
+    struct iovec iovecs[2];
+    size_t count = room_iovecs(room, received, iovecs);
+    ssize_t got = readv(fd, iovecs, (int)count);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && received == 0 && !is_full_or_empty(errno)) return -errno;
     /* An error behind packets that came in waits for the next call, which meets it first. */
-    if (got < (ssize_t)before) break;
-    room->length[received++] = (int32_t)(got - (ssize_t)before);
+    if (got < (ssize_t)room->before) break;
+    (void)keep_packet(room, received, (size_t)got);
+    received++;
   }
   return (int64_t)received;
 }
@@ -84,13 +87,13 @@ napi_value tun_receive(napi_env env, napi_callback_info info) {
   if (!take_descriptor(env, values[0], &fd)) return NULL;
   if (!take_int(env, values[6], "headerBytes", 0, VNET_HEADER_MAX, &before)) return NULL;
   if (!take_room(env, values + 1, (size_t)before, &room)) return NULL;
-  return give_number(env, receive_all(fd, &room, (size_t)before));
+  return give_number(env, receive_all(fd, &room));
 }
 
 static int64_t send_all(int fd, const struct cargo *cargo) {
   size_t sent = 0;
   while (sent < cargo->count) {
-    ssize_t put = write(fd, cargo->iovecs[sent].iov_base, cargo->iovecs[sent].iov_len);
+    ssize_t put = writev(fd, &cargo->iovecs[cargo->first[sent]], cargo->first[sent + 1] - cargo->first[sent]);
     if (put < 0 && errno == EINTR) continue;
     if (put < 0 && sent == 0 && !is_full_or_empty(errno)) return -errno;
     if (put < 0) break;
@@ -104,9 +107,9 @@ napi_value tun_send(napi_env env, napi_callback_info info) {
   int fd;
   int before;
   struct cargo cargo;
-  if (!take_arguments(env, info, 7, values)) return NULL;
+  if (!take_arguments(env, info, 8, values)) return NULL;
   if (!take_descriptor(env, values[0], &fd)) return NULL;
-  if (!take_int(env, values[6], "headerBytes", 0, VNET_HEADER_MAX, &before)) return NULL;
-  if (!take_cargo(env, values + 1, values[4], values[5], (size_t)before, &cargo)) return NULL;
+  if (!take_int(env, values[7], "headerBytes", 0, VNET_HEADER_MAX, &before)) return NULL;
+  if (!take_cargo(env, values + 1, values[5], values[6], (size_t)before, &cargo)) return NULL;
   return give_number(env, send_all(fd, &cargo));
 }

@@ -118,19 +118,13 @@ export class Engine {
       const sent = this.#underlay.send(batch, next, batch.count);
       if (sent === 0) break;
       if (sent > 0) {
-        this.#count(
-          batch,
-          next,
-          next + sent,
-          TOTAL.OUTBOUND_PACKETS,
-          PEER_CELL.OUTBOUND_PACKETS,
-          OUTER_BYTES,
-        );
+        this.#count(batch, next, next + sent, TOTAL.OUTBOUND_PACKETS, PEER_CELL.OUTBOUND_PACKETS);
         next += sent;
       } else {
         const verdict = sent === -EMSGSIZE ? VERDICT.TOO_BIG : VERDICT.SEND_FAILED;
-        this.#counters[DROPS_OUTBOUND + verdict]! += 1;
-        this.#counters[peerCell(batch.peer[next]!) + PEER_CELL.OUTBOUND_DROPS]! += 1;
+        const packets = batch.packets[next]!;
+        this.#counters[DROPS_OUTBOUND + verdict]! += packets;
+        this.#counters[peerCell(batch.peer[next]!) + PEER_CELL.OUTBOUND_DROPS]! += packets;
         next += 1;
       }
     }
@@ -151,12 +145,13 @@ export class Engine {
       const sent = this.#device.send(batch, next, batch.count);
       if (sent === 0) break;
       if (sent > 0) {
-        this.#count(batch, next, next + sent, TOTAL.INBOUND_PACKETS, PEER_CELL.INBOUND_PACKETS, 0);
+        this.#count(batch, next, next + sent, TOTAL.INBOUND_PACKETS, PEER_CELL.INBOUND_PACKETS);
         next += sent;
       } else {
-        this.#counters[DROPS_INBOUND + VERDICT.DEVICE_FAILED]! += 1;
+        const packets = batch.packets[next]!;
+        this.#counters[DROPS_INBOUND + VERDICT.DEVICE_FAILED]! += packets;
         const peer = batch.peer[next]!;
-        if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
+        if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += packets;
         next += 1;
       }
     }
@@ -169,22 +164,22 @@ export class Engine {
   }
 
   /** Counts packets and inner bytes as forwarded only when the kernel has taken them, so that received = forwarded + dropped holds. */
-  #count(batch: Batch, from: number, to: number, total: number, cell: number, overheadBytes: number): void {
+  #count(batch: Batch, from: number, to: number, total: number, cell: number): void {
     const counters = this.#counters;
+    let totalPackets = 0;
     let totalBytes = 0;
     for (let i = from; i < to; i++) {
-      const innerBytes = batch.length[i]! - overheadBytes;
+      const packets = batch.packets[i]!;
+      const innerBytes = batch.innerBytes[i]!;
+      totalPackets += packets;
       totalBytes += innerBytes;
       const peer = batch.peer[i]!;
       if (peer < 0) continue;
       const at = peerCell(peer) + cell;
-      counters[at]! += 1;
+      counters[at]! += packets;
       counters[at + 1]! += innerBytes;
     }
-    counters[total]! += to - from;
+    counters[total]! += totalPackets;
     counters[total + 1]! += totalBytes;
   }
 }
-
-/** Traffic is counted in inner bytes in both directions: what the pods sent, whatever carried it. */
-const OUTER_BYTES = 20;

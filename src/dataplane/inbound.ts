@@ -65,8 +65,12 @@ export class Inbound {
     const index = out.count;
     out.at[index] = at;
     // What is behind the inner packet inside the outer one is no part of it (RFC 4213 §3.6).
-    out.length[index] = totalLength(bytes, at);
+    const length = totalLength(bytes, at);
+    out.length[index] = length;
     out.peer[index] = peer;
+    out.packets[index] = 1;
+    out.innerBytes[index] = length;
+    out.pieces[index] = 0;
     out.count = index + 1;
     return VERDICT.FORWARD;
   }

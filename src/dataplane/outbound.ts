@@ -179,7 +179,9 @@ export class Outbound {
       const fragmentLength = writeFragment(bytes, outerAt, index, count, pathMtu, fragmentAt);
       if (fragmentLength > 0) this.#append(fragmentAt, fragmentLength, peer, out.address[first]! | 0);
     }
-    out.length[first] = writeFragment(bytes, outerAt, 0, count, pathMtu, outerAt);
+    const firstLength = writeFragment(bytes, outerAt, 0, count, pathMtu, outerAt);
+    out.length[first] = firstLength;
+    out.innerBytes[first] = firstLength - ENCAPSULATION_BYTES;
     this.#countFragments(out.count - first);
     return VERDICT.FORWARD;
   }
@@ -246,6 +248,10 @@ export class Outbound {
     out.length[index] = length;
     out.address[index] = gateway;
     out.peer[index] = peer;
+    out.packets[index] = 1;
+    // Traffic is counted in inner bytes in both directions: what the pods sent, whatever carried it.
+    out.innerBytes[index] = length - ENCAPSULATION_BYTES;
+    out.pieces[index] = 0;
     out.count = index + 1;
   }
 

@@ -1,9 +1,9 @@
-import { BATCH_MAX, Batch, HEADROOM_BYTES, SLOT_BYTES } from '../io/batch.ts';
+import { BATCH_MAX, Batch, HEADROOM_BYTES, receiveBatch, slotBytes } from '../io/batch.ts';
 
 /**
  * All the packet memory of one engine, allocated once.
  *
- *   | BATCH_MAX slots: from the device | BATCH_MAX slots: from the underlay | SPARE_BYTES: fragments we make |
+ *   | slots of a batch from the device | slots of a batch from the underlay | SPARE_BYTES: fragments we make |
  *
  * Pages that no packet touched cost no memory, so an idle engine pays for little of it.
  */
@@ -16,20 +16,14 @@ export class Slab {
   readonly spare: Spare;
 
   constructor() {
-    const receiveBytes = 2 * BATCH_MAX * SLOT_BYTES;
+    const receiveBytes = 2 * slotBytes(BATCH_MAX);
     this.bytes = new Uint8Array(new SharedArrayBuffer(receiveBytes + SPARE_BYTES));
-    this.fromDevice = receiveBatch(this.bytes, 0);
-    this.fromUnderlay = receiveBatch(this.bytes, BATCH_MAX * SLOT_BYTES);
+    this.fromDevice = receiveBatch(this.bytes, 0, BATCH_MAX);
+    this.fromUnderlay = receiveBatch(this.bytes, slotBytes(BATCH_MAX), BATCH_MAX);
     this.toUnderlay = new Batch(this.bytes, BATCH_MAX + FRAGMENTS_MAX);
     this.toDevice = new Batch(this.bytes, BATCH_MAX);
     this.spare = new Spare(receiveBytes, SPARE_BYTES);
   }
-}
-
-function receiveBatch(bytes: Uint8Array, start: number): Batch {
-  const batch = new Batch(bytes, BATCH_MAX);
-  for (let slot = 0; slot < BATCH_MAX; slot++) batch.at[slot] = start + slot * SLOT_BYTES + HEADROOM_BYTES;
-  return batch;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts';
+import { VNET } from '../packet/vnet.ts';
 import { type Batch, PACKET_BYTES_MAX } from './batch.ts';
 import { NEGATED } from './errno.ts';
 import type { PacketIo } from './packet-io.ts';
@@ -54,13 +55,16 @@ export class MemoryEnd implements PacketIo {
     this.#deliver = (packet, address) => outgoing.push(packet, 0, packet.length, address);
   }
 
-  /** Also writes `address[i]`: what the sender gave as the outer destination. */
+  /** Also writes `address[i]`: what the sender gave as the outer destination; and, as a device does, a vnet header, which says nothing. */
   receive(batch: Batch): number {
     if (this.#closed) return NEGATED.EBADF;
     let count = 0;
     while (count < batch.capacity && this.#incoming.count > 0) {
+      const at = batch.roomFor(count, this.#incoming.headLength());
+      batch.bytes.fill(0, at - VNET.BYTES, at);
+      batch.at[count] = at;
       batch.address[count] = this.#incoming.headAddress();
-      batch.length[count] = this.#incoming.shiftInto(batch.bytes, batch.at[count] as number);
+      batch.length[count] = this.#incoming.shiftInto(batch.bytes, at);
       count++;
     }
     return count;
@@ -69,13 +73,21 @@ export class MemoryEnd implements PacketIo {
   /** Takes everything: a full queue drops, as the wire does, and counts in `dropped` of the other end. */
   send(batch: Batch, from: number, to: number): number {
     if (this.#closed) return NEGATED.EBADF;
+    let pair = batch.pairOf(from);
     for (let i = from; i < to; i++) {
-      const at = batch.at[i] as number;
       const length = batch.length[i] as number;
       const address = batch.address[i] as number;
       if (length > this.#mtuBytes) return i > from ? i - from : NEGATED.EMSGSIZE;
-      if (this.#fault === undefined) this.#outgoing.push(batch.bytes, at, length, address);
-      else this.#fault.pass(batch.bytes.subarray(at, at + length), address, this.#deliver);
+      let bytes = batch.bytes;
+      let at = batch.at[i] as number;
+      if (batch.pieces[i] !== 0) {
+        bytes = new Uint8Array(length);
+        at = 0;
+        batch.gather(i, pair, bytes, 0);
+        pair += 2 * (batch.pieces[i] as number);
+      }
+      if (this.#fault === undefined) this.#outgoing.push(bytes, at, length, address);
+      else this.#fault.pass(bytes.subarray(at, at + length), address, this.#deliver);
     }
     return to - from;
   }

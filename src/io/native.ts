@@ -2,7 +2,7 @@
  * The native addon's surface: system calls on memory that TypeScript owns, and nothing else. Every function that can fail in the
  * kernel returns the negated errno, EINTR is retried, and "nothing waits" or "no room now" (EAGAIN, ENOBUFS) is 0. Wrong argument
  * types or ranges throw a TypeError with `code` ERR_INVALID_ARG_TYPE or ERR_OUT_OF_RANGE before any system call. No function blocks
- * except `poll`. Columns are as in batch.ts; `from`/`to`/`capacity` index them, at most CALL_PACKETS_MAX packets a call.
+ * except `poll`. Columns, `layout` and `pieces` are as in batch.ts; `from`/`to`/`capacity` index them, at most CALL_PACKETS_MAX packets a call.
  */
 export interface Native {
   /** Attaches to (or makes) TUN device `name`, IFF_NO_PI, non-blocking, close-on-exec. Returns a file descriptor: one queue. */
@@ -12,24 +12,28 @@ export interface Native {
   /** TUNSETOFFLOAD with `features` (TUN_F_*); needs TUN_FLAG.VNET_HEADER. */
   tunOffload(fd: number, features: number): number;
   /**
-   * Reads until the queue is empty or `capacity` packets are in. Slots hold `roomBytes` from `at[i]`. The `headerBytes` of a vnet
-   * header (0 without) go right before `at[i]`.
+   * Reads into the slots of `layout` until the queue is empty or `capacity` packets are in; writes `at[i]` and `length[i]`. The
+   * `headerBytes` of a vnet header (0 without) go right before `at[i]`.
    */
   tunReceive(
     fd: number,
     bytes: Uint8Array,
     at: Int32Array,
     length: Int32Array,
+    layout: Int32Array,
     capacity: number,
-    roomBytes: number,
     headerBytes: number,
   ): number;
-  /** Writes until the device takes no more; stops at the first refused packet. `headerBytes` before `at[i]` are written too. */
+  /**
+   * Writes until the device takes no more; stops at the first refused packet. `headerBytes` before `at[i]` are written too. The pairs of
+   * `pieces` begin at cell `at.length`.
+   */
   tunSend(
     fd: number,
     bytes: Uint8Array,
     at: Int32Array,
     length: Int32Array,
+    pieces: Int32Array,
     from: number,
     to: number,
     headerBytes: number,
@@ -50,14 +54,15 @@ export interface Native {
     bytes: Uint8Array,
     at: Int32Array,
     length: Int32Array,
+    layout: Int32Array,
     capacity: number,
-    roomBytes: number,
   ): number;
   rawSend(
     fd: number,
     bytes: Uint8Array,
     at: Int32Array,
     length: Int32Array,
+    pieces: Int32Array,
     address: Uint32Array,
     from: number,
     to: number,

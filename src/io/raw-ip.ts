@@ -1,6 +1,6 @@
 import { type Address, formatAddress } from '../base/address.ts';
 import { GatewayError, IoError } from '../base/errors.ts';
-import { type Batch, PACKET_BYTES_MAX } from './batch.ts';
+import type { Batch } from './batch.ts';
 import { errnoName, NEGATED } from './errno.ts';
 import { CALL_PACKETS_MAX, type Native } from './native.ts';
 import type { PacketIo, UnderlaySocket } from './packet-io.ts';
@@ -68,8 +68,9 @@ function dropEarly(native: Native, fd: number): void {
   const scratch = new Uint8Array(64);
   const at = new Int32Array(CALL_PACKETS_MAX);
   const length = new Int32Array(CALL_PACKETS_MAX);
+  const layout = Int32Array.of(0, 0, scratch.length, 0, 0, 0);
   attach(native, fd, REJECT_ALL);
-  while (native.rawReceive(fd, scratch, at, length, CALL_PACKETS_MAX, scratch.length) > 0);
+  while (native.rawReceive(fd, scratch, at, length, layout, CALL_PACKETS_MAX) > 0);
 }
 
 function attach(native: Native, fd: number, program: Uint32Array): void {
@@ -140,8 +141,8 @@ export class RawIp implements PacketIo, UnderlaySocket {
       batch.bytes,
       batch.at,
       batch.length,
+      batch.layout,
       Math.min(batch.capacity, CALL_PACKETS_MAX),
-      PACKET_BYTES_MAX,
     );
   }
 
@@ -151,7 +152,8 @@ export class RawIp implements PacketIo, UnderlaySocket {
    */
   send(batch: Batch, from: number, to: number): number {
     const end = Math.min(to, from + CALL_PACKETS_MAX);
-    return this.#native.rawSend(this.#sendFd, batch.bytes, batch.at, batch.length, batch.address, from, end);
+    const { bytes, at, length, pieces, address } = batch;
+    return this.#native.rawSend(this.#sendFd, bytes, at, length, pieces, address, from, end);
   }
 
   /** Packets that the kernel dropped since the last call because the receive buffer was full; 0 where it cannot tell. */

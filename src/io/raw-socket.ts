@@ -43,6 +43,7 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
   readonly #slots: number;
   readonly #bytes: Uint8Array;
   readonly #length: Int32Array;
+  readonly #gathered = new Uint8Array(PACKET_BYTES_MAX);
   readonly #texts = new Map<Address, string>();
   #head = 0;
   #count = 0;
@@ -89,7 +90,9 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
     while (count < batch.capacity && this.#count > 0) {
       const length = this.#length[this.#head] as number;
       const start = this.#head * PACKET_BYTES_MAX;
-      batch.bytes.set(this.#bytes.subarray(start, start + length), batch.at[count] as number);
+      const at = batch.roomFor(count, length);
+      batch.bytes.set(this.#bytes.subarray(start, start + length), at);
+      batch.at[count] = at;
       batch.length[count] = length;
       this.#head = (this.#head + 1) % this.#slots;
       this.#count--;
@@ -100,16 +103,17 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
 
   send(batch: Batch, from: number, to: number): number {
     if (this.#closed) return NEGATED.EBADF;
+    let pair = batch.pairOf(from);
     for (let i = from; i < to; i++) {
       const address = this.#text(batch.address[i] as number);
+      const length = batch.length[i] as number;
+      const pieces = batch.pieces[i] as number;
+      // The package's call takes one piece of memory.
+      if (pieces > 0) batch.gather(i, pair, this.#gathered, 0);
+      pair += 2 * pieces;
       try {
-        this.#socket.wrap.send(
-          batch.bytes,
-          batch.at[i] as number,
-          batch.length[i] as number,
-          address,
-          ignore,
-        );
+        if (pieces > 0) this.#socket.wrap.send(this.#gathered, 0, length, address, ignore);
+        else this.#socket.wrap.send(batch.bytes, batch.at[i] as number, length, address, ignore);
       } catch (error) {
         if (i > from) return i - from;
         const result = errnoOfText((error as Error).message);

@@ -1,6 +1,6 @@
 import { GatewayError, IoError } from '../base/errors.ts';
 import { VNET } from '../packet/vnet.ts';
-import { type Batch, PACKET_BYTES_MAX } from './batch.ts';
+import type { Batch } from './batch.ts';
 import { errnoName, NEGATED } from './errno.ts';
 import { CALL_PACKETS_MAX, type Native, TUN_FLAG } from './native.ts';
 import type { PacketIo } from './packet-io.ts';
@@ -129,8 +129,8 @@ export class Tun implements PacketIo {
       batch.bytes,
       batch.at,
       batch.length,
+      batch.layout,
       Math.min(batch.capacity, CALL_PACKETS_MAX),
-      PACKET_BYTES_MAX,
       this.#headerBytes,
     );
   }
@@ -138,7 +138,8 @@ export class Tun implements PacketIo {
   /** With a vnet header, the caller has written that of packet `i` into the VNET.BYTES before `at[i]`. */
   send(batch: Batch, from: number, to: number): number {
     const end = Math.min(to, from + CALL_PACKETS_MAX);
-    return this.#native.tunSend(this.#fd, batch.bytes, batch.at, batch.length, from, end, this.#headerBytes);
+    const { bytes, at, length, pieces } = batch;
+    return this.#native.tunSend(this.#fd, bytes, at, length, pieces, from, end, this.#headerBytes);
   }
 
   /**

@@ -53,8 +53,8 @@ export class RecordingIo implements PacketIo {
 
   send(batch: Batch, from: number, to: number): number {
     for (let i = from; i < to; i++) {
-      const at = batch.at[i] as number;
-      const bytes = batch.bytes.slice(at, at + (batch.length[i] as number));
+      const bytes = new Uint8Array(batch.length[i] as number);
+      batch.gather(i, batch.pairOf(i), bytes, 0);
       const address = batch.address[i] as number;
       if (this.temper.full > 0 && this.#prng.chance(this.temper.full)) return i - from;
       if (this.temper.refuse > 0 && this.#prng.chance(this.temper.refuse)) {

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { Batch, SLOT_BYTES } from '../../../src/io/batch.ts';
+import { receiveBatch, slotBytes } from '../../../src/io/batch.ts';
 import { loadNative } from '../../../src/io/load.ts';
 import { RawIp } from '../../../src/io/raw-ip.ts';
 
@@ -22,8 +22,7 @@ function run(setup: EchoSetup): void {
     port.postMessage(0);
     return;
   }
-  const batch = new Batch(new Uint8Array(new SharedArrayBuffer(64 * SLOT_BYTES)), 64);
-  for (let slot = 0; slot < 64; slot++) batch.at[slot] = slot * SLOT_BYTES;
+  const batch = receiveBatch(new Uint8Array(new SharedArrayBuffer(slotBytes(64))), 0, 64);
   const socket = new RawIp(native, setup.underlay);
   const fds = Int32Array.of(setup.underlay, setup.wake);
   let count = 0;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { formatAddress, parseAddress } from '../../../src/base/address.ts';
-import { Batch, HEADROOM_BYTES, SLOT_BYTES } from '../../../src/io/batch.ts';
+import { type Batch, PACKET_BYTES_MAX, receiveBatch, slotBytes } from '../../../src/io/batch.ts';
 import { loadNative } from '../../../src/io/load.ts';
 import { Netlink } from '../../../src/io/netlink.ts';
 import type { PacketIo } from '../../../src/io/packet-io.ts';
@@ -34,9 +34,7 @@ export function openDevice(options: Partial<TunOptions> = {}): Tun {
 }
 
 export function batchOf(capacity: number): Batch {
-  const batch = new Batch(new Uint8Array(new SharedArrayBuffer(capacity * SLOT_BYTES)), capacity);
-  for (let i = 0; i < capacity; i++) batch.at[i] = i * SLOT_BYTES + HEADROOM_BYTES;
-  return batch;
+  return receiveBatch(new Uint8Array(new SharedArrayBuffer(slotBytes(capacity))), 0, capacity);
 }
 
 /** Outer packet number `number` of `length` bytes; the identification is set, since the kernel would choose one instead of 0. */
@@ -52,6 +50,9 @@ export function outer(number: number, length: number, source = THERE, destinatio
 }
 
 export function put(batch: Batch, slot: number, packet: Uint8Array, address = 0): void {
+  // A large slot, which holds any packet.
+  batch.at[slot] = batch.roomFor(slot, PACKET_BYTES_MAX);
+  batch.pieces[slot] = 0;
   // A device with vnet headers reads one that says nothing.
   batch.bytes.fill(0, batch.at[slot]! - VNET.BYTES, batch.at[slot]!);
   batch.bytes.set(packet, batch.at[slot]!);

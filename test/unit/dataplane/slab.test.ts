@@ -1,18 +1,32 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FRAGMENTS_MAX, Slab, SPARE_BYTES, Spare } from '../../../src/dataplane/slab.ts';
-import { BATCH_MAX, HEADROOM_BYTES, PACKET_BYTES_MAX } from '../../../src/io/batch.ts';
+import {
+  BATCH_MAX,
+  HEADROOM_BYTES,
+  LARGE_SLOT_BYTES,
+  PACKET_BYTES_MAX,
+  SMALL_BYTES,
+  SMALL_SLOT_BYTES,
+} from '../../../src/io/batch.ts';
 import { fragmentCount } from '../../../src/packet/fragment.ts';
 
 describe('the slab of an engine', () => {
-  test('gives every received packet its own room, with headroom before it, and leaves the spare memory alone', () => {
+  test('gives every received packet a small and a large room, with headroom before each, and leaves the spare memory alone', () => {
     const { bytes, fromDevice, fromUnderlay, spare } = new Slab();
     const rooms = [fromDevice, fromUnderlay]
-      .flatMap((batch) => [...batch.at])
-      .map((at) => ({ from: at - HEADROOM_BYTES, to: at + PACKET_BYTES_MAX }))
+      .flatMap((batch) =>
+        Array.from({ length: BATCH_MAX }, (_, i) =>
+          [SMALL_BYTES, PACKET_BYTES_MAX].map((room) => ({ at: batch.roomFor(i, room), room })),
+        ).flat(),
+      )
+      .map(({ at, room }) => ({ from: at - HEADROOM_BYTES, to: at + room, at }))
       .sort((a, b) => a.from - b.from);
-    assert.equal(rooms.length, 2 * BATCH_MAX);
+    assert.equal(rooms.length, 4 * BATCH_MAX);
     assert.equal(rooms[0]!.from, 0);
+    for (const { at } of rooms) assert.equal(at % 64, 0, 'packets begin with a cache line');
+    assert.equal((SMALL_SLOT_BYTES / 64) % 2, 1);
+    assert.equal((LARGE_SLOT_BYTES / 64) % 2, 1);
     for (const [index, room] of rooms.slice(1).entries()) assert.ok(room.from >= rooms[index]!.to);
     const firstSpare = spare.take(1) - HEADROOM_BYTES;
     assert.ok(firstSpare >= rooms.at(-1)!.to);

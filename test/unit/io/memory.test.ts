@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Batch, SLOT_BYTES } from '../../../src/io/batch.ts';
+import { type Batch, receiveBatch, slotBytes } from '../../../src/io/batch.ts';
 import { type LinkFault, MemoryLink } from '../../../src/io/memory.ts';
 
 function batchOf(capacity: number): Batch {
-  const batch = new Batch(new Uint8Array(capacity * SLOT_BYTES), capacity);
-  for (let i = 0; i < capacity; i++) batch.at[i] = i * SLOT_BYTES + 64;
+  const batch = receiveBatch(new Uint8Array(slotBytes(capacity)), 0, capacity);
+  for (let i = 0; i < capacity; i++) batch.at[i] = batch.roomFor(i, 0);
   return batch;
 }
 
@@ -103,6 +103,26 @@ describe('a link in memory', () => {
     const received = batchOf(1);
     assert.equal(right.receive(received), 1);
     assert.equal(received.address[0], 5);
+  });
+
+  test('what is sent in pieces arrives as one packet, whatever entry the call begins with', () => {
+    const { left, right } = new MemoryLink();
+    const batch = batchOf(3);
+    batch.bytes.set(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9), batch.at[0]!);
+    const start = batch.at[0]!;
+    batch.at.fill(start);
+    batch.length.set([6, 2, 5]);
+    batch.pieces.set([2, 0, 1]);
+    batch.pieces.set([start + 6, 1, start + 4, 2, start + 8, 1], batch.capacity);
+    const whole = [
+      [1, 2, 3, 7, 5, 6],
+      [1, 2],
+      [1, 2, 3, 4, 9],
+    ];
+    for (const from of [0, 1, 2]) {
+      assert.equal(left.send(batch, from, 3), 3 - from);
+      for (const packet of whole.slice(from)) assert.deepEqual([...right.read()!], packet);
+    }
   });
 
   test('a closed end neither sends nor receives', () => {

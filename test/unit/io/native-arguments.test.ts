@@ -64,7 +64,7 @@ const lengths: Parameter = {
   outside: [
     detached(Int32Array),
     new Int32Array(3),
-    Int32Array.of(100, 100, 100, 101),
+    Int32Array.of(100, 100, 100, 191),
     Int32Array.of(-1, 1, 1, 1),
     Int32Array.of(1, 1, 0x7fff_ffff, 1),
   ],
@@ -75,7 +75,55 @@ const addresses: Parameter = {
   outside: [detached(Uint32Array), new Uint32Array(3)],
 };
 const capacity = integer(4, -1, 5, CALL_PACKETS_MAX + 1);
-const roomBytes = integer(100, 0, -1, 101, 2 ** 31);
+/** Four slots of 30 bytes, and four of 70 that begin with what the small ones hold. */
+const LAYOUT = Int32Array.of(0, 30, 30, 120, 70, 70);
+const layout: Parameter = {
+  kind: 'int32',
+  valid: LAYOUT,
+  outside: [
+    detached(Int32Array),
+    LAYOUT.subarray(0, 5),
+    LAYOUT.with(0, -1),
+    LAYOUT.with(0, 281),
+    LAYOUT.with(1, -1),
+    LAYOUT.with(1, 124),
+    LAYOUT.with(1, 0x7fff_ffff),
+    LAYOUT.with(2, 0),
+    LAYOUT.with(2, -1),
+    LAYOUT.with(2, 70),
+    LAYOUT.with(2, 0x7fff_ffff),
+    LAYOUT.with(3, -1),
+    LAYOUT.with(3, 121),
+    LAYOUT.with(4, -1),
+    LAYOUT.with(4, 71),
+    LAYOUT.with(4, 0x7fff_ffff),
+    LAYOUT.with(5, -1),
+    LAYOUT.with(5, 71),
+    LAYOUT.with(5, 0x7fff_ffff),
+  ],
+};
+/** The first packet has two pieces behind its first ten bytes, the last one has one. */
+const PIECES = Int32Array.of(2, 0, 0, 1, 0, 40, 350, 50, 100, 90, 0, 0);
+const pieces: Parameter = {
+  kind: 'int32',
+  valid: PIECES,
+  outside: [
+    detached(Int32Array),
+    PIECES.subarray(0, 3),
+    PIECES.subarray(0, 9),
+    PIECES.with(0, -1),
+    PIECES.with(0, 257),
+    PIECES.with(0, 0x7fff_ffff),
+    PIECES.with(4, -1),
+    PIECES.with(4, 361),
+    PIECES.with(4, 0x7fff_ffff),
+    PIECES.with(5, -1),
+    PIECES.with(5, 51),
+    PIECES.with(7, 51),
+    PIECES.with(9, 101),
+    PIECES.with(9, -0x8000_0000),
+  ],
+};
 /** Headers would lie before the slab's first byte. */
 const headerBytes = integer(0, -1, 1, 65);
 const from = integer(0, -1, 5);
@@ -93,8 +141,8 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
   tunOpen: [text('a', 15), integer(0, -1, 4)],
   tunPersist: [fd, { kind: 'boolean', valid: true }],
   tunOffload: [fd, integer(0, -1, 2 ** 31)],
-  tunReceive: [fd, bytes, at, received, capacity, roomBytes, headerBytes],
-  tunSend: [fd, bytes, at, lengths, from, to, headerBytes],
+  tunReceive: [fd, bytes, received, received, layout, capacity, headerBytes],
+  tunSend: [fd, bytes, at, lengths, pieces, from, to, headerBytes],
   rawOpen: [integer(4, 0, -1, 256), integer(0, -1, 2 ** 31), integer(0, -1, 2 ** 31)],
   rawBind: [fd, integer(0, -1, 2 ** 32)],
   rawFilter: [
@@ -105,8 +153,8 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
       outside: [detached(Uint32Array), new Uint32Array(0), new Uint32Array(3), new Uint32Array(1026)],
     },
   ],
-  rawReceive: [fd, bytes, at, received, capacity, roomBytes],
-  rawSend: [fd, bytes, at, lengths, addresses, from, to],
+  rawReceive: [fd, bytes, received, received, layout, capacity],
+  rawSend: [fd, bytes, at, lengths, pieces, addresses, from, to],
   rawOverflow: [fd],
   wakeOpen: [],
   wakeSignal: [fd],
@@ -217,28 +265,52 @@ describe('the addon', () => {
   test('a vnet header must lie inside the slab too', () => {
     const length = new Int32Array(1);
     const room = new Uint8Array(110);
-    assert.equal(native.tunReceive(CLOSED, room, Int32Array.of(10), length, 1, 100, 10), EBADF);
+    const slots = Int32Array.of(10, 0, 40, 10, 0, 100);
+    assert.equal(native.tunReceive(CLOSED, room, length, length, slots, 1, 10), EBADF);
+    for (const cell of [0, 3]) {
+      assertRefused(
+        'tunReceive',
+        [CLOSED, room, length, length, slots.with(cell, 9), 1, 10],
+        'one byte too far left',
+      );
+    }
+    assert.equal(native.tunSend(CLOSED, room, Int32Array.of(10), length, length, 0, 1, 10), EBADF);
     assertRefused(
-      'tunReceive',
-      [CLOSED, room, Int32Array.of(9), length, 1, 100, 10],
+      'tunSend',
+      [CLOSED, room, Int32Array.of(9), length, length, 0, 1, 10],
       'one byte too far left',
     );
-    assertRefused('tunSend', [CLOSED, room, Int32Array.of(9), length, 0, 1, 10], 'one byte too far left');
   });
 
   test('the largest batch is taken, one packet more is refused', () => {
     const most = CALL_PACKETS_MAX;
-    const columns = [BYTES, new Int32Array(most + 1), new Int32Array(most + 1)] as const;
-    assert.equal(native.rawReceive(CLOSED, ...columns, most, 400), EBADF);
-    assertRefused('rawReceive', [CLOSED, ...columns, most + 1, 400], 'receive');
-    assert.equal(native.rawSend(CLOSED, ...columns, new Uint32Array(most + 1), 1, most + 1), EBADF);
-    assertRefused('rawSend', [CLOSED, ...columns, new Uint32Array(most + 1), 0, most + 1], 'send');
+    const column = (): Int32Array => new Int32Array(most + 1);
+    const columns = [BYTES, column(), column()] as const;
+    const slots = Int32Array.of(0, 1, 100, 0, 0, 0);
+    assert.equal(native.rawReceive(CLOSED, ...columns, slots, most), EBADF);
+    assertRefused('rawReceive', [CLOSED, ...columns, slots, most + 1], 'receive');
+    const address = new Uint32Array(most + 1);
+    assert.equal(native.rawSend(CLOSED, ...columns, column(), address, 1, most + 1), EBADF);
+    assertRefused('rawSend', [CLOSED, ...columns, column(), address, 0, most + 1], 'send');
+  });
+
+  test('the most pieces of a call are taken, one more is refused', () => {
+    const pieces = new Int32Array(2 + 2 * 257);
+    const columns = [BYTES, Int32Array.of(0, 0), Int32Array.of(10, 10)] as const;
+    const send = (...counts: number[]): readonly unknown[] => {
+      pieces.set(counts);
+      return [CLOSED, ...columns, pieces, new Uint32Array(2), 0, 2];
+    };
+    assert.equal(call('rawSend', send(156, 100)), EBADF);
+    assertRefused('rawSend', send(156, 101), 'one more');
+    assertRefused('rawSend', send(257, 0), 'all of one');
   });
 
   test('an empty batch is no system call', () => {
-    assert.equal(native.rawReceive(CLOSED, BYTES, AT, new Int32Array(4), 0, 100), 0);
-    assert.equal(native.rawSend(CLOSED, BYTES, AT, new Int32Array(4), new Uint32Array(4), 2, 2), 0);
-    assert.equal(native.tunReceive(CLOSED, BYTES, AT, new Int32Array(4), 0, 100, 0), 0);
+    const column = new Int32Array(4);
+    assert.equal(native.rawReceive(CLOSED, BYTES, column, column, LAYOUT, 0), 0);
+    assert.equal(native.rawSend(CLOSED, BYTES, AT, column, column, new Uint32Array(4), 2, 2), 0);
+    assert.equal(native.tunReceive(CLOSED, BYTES, column, column, LAYOUT, 0, 0), 0);
   });
 
   test('any mixture of values is refused, or answered with a number', () => {

@@ -101,7 +101,7 @@ describe('opening the underlay socket', () => {
     const native = nativeThat({
       rawOpen: (protocol) => (protocol === 4 ? 9 : 10),
       rawFilter: (fd, program) => calls.push(`${program.length === 2 ? 'reject' : 'share'} ${fd}`) * 0,
-      rawReceive: (_fd, _bytes, _at, _length, capacity) => {
+      rawReceive: (_fd, _bytes, _at, _length, _layout, capacity) => {
         const taken = Math.min(before, capacity);
         before -= taken;
         calls.push(`drain ${taken}`);

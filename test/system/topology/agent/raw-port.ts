@@ -13,10 +13,12 @@ export class RawPort {
   readonly #fd: number;
   readonly #in = Buffer.alloc(BATCH * ROOM_BYTES);
   readonly #out = Buffer.alloc(ROOM_BYTES);
-  readonly #at = Int32Array.from({ length: BATCH }, (_, slot) => slot * ROOM_BYTES);
+  readonly #at = new Int32Array(BATCH);
+  readonly #layout = Int32Array.of(0, ROOM_BYTES, ROOM_BYTES, 0, 0, 0);
   readonly #length = new Int32Array(BATCH);
   readonly #outAt = new Int32Array(1);
   readonly #outLength = new Int32Array(1);
+  readonly #pieces = new Int32Array(1);
   readonly #address = new Uint32Array(1);
 
   constructor(protocol: number) {
@@ -29,7 +31,8 @@ export class RawPort {
     packet.copy(this.#out);
     this.#outLength[0] = packet.length;
     this.#address[0] = packet.readUInt32BE(16);
-    const sent = this.#native.rawSend(this.#fd, this.#out, this.#outAt, this.#outLength, this.#address, 0, 1);
+    const [at, length, pieces] = [this.#outAt, this.#outLength, this.#pieces];
+    const sent = this.#native.rawSend(this.#fd, this.#out, at, length, pieces, this.#address, 0, 1);
     if (sent < 0) return -sent;
     // 0 taken: the send buffer is full.
     return sent === 1 ? 0 : 11;
@@ -38,7 +41,7 @@ export class RawPort {
   /** Hands over every packet that waits; the bytes are valid only during the call. */
   drain(take: (packet: Buffer) => void): void {
     for (;;) {
-      const count = this.#native.rawReceive(this.#fd, this.#in, this.#at, this.#length, BATCH, ROOM_BYTES);
+      const count = this.#native.rawReceive(this.#fd, this.#in, this.#at, this.#length, this.#layout, BATCH);
       if (count <= 0) return;
       for (let i = 0; i < count; i++) {
         const at = this.#at[i]!;

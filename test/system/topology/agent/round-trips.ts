@@ -18,6 +18,8 @@ class EchoPort {
   readonly #out: Buffer;
   readonly #at = new Int32Array(1);
   readonly #length = new Int32Array(1);
+  readonly #layout = Int32Array.of(0, ROOM_BYTES, ROOM_BYTES, 0, 0, 0);
+  readonly #pieces = new Int32Array(1);
   readonly #outLength: Int32Array;
   readonly #address: Uint32Array;
   readonly #request: { readonly destination: string; readonly sizeBytes: number };
@@ -37,13 +39,14 @@ class EchoPort {
     const { destination, sizeBytes } = this.#request;
     const payload = icmpEcho(8, this.#id, sequence & 0xffff, Buffer.alloc(sizeBytes - IP_HEADER_BYTES - 8));
     ipv4({ source: '0.0.0.0', destination, protocol: PROTOCOL.ICMP, payload }).copy(this.#out);
-    this.#native.rawSend(this.#fd, this.#out, this.#at, this.#outLength, this.#address, 0, 1);
+    const [at, length, pieces] = [this.#at, this.#outLength, this.#pieces];
+    this.#native.rawSend(this.#fd, this.#out, at, length, pieces, this.#address, 0, 1);
   }
 
   /** Waits for a reply at most until `deadline`; returns its sequence number, or -1. */
   receive(deadline: number): number {
     for (;;) {
-      const count = this.#native.rawReceive(this.#fd, this.#in, this.#at, this.#length, 1, ROOM_BYTES);
+      const count = this.#native.rawReceive(this.#fd, this.#in, this.#at, this.#length, this.#layout, 1);
       if (count > 0) {
         const header = (this.#in[0]! & 15) * 4;
         const isOurs = this.#in[header] === 0 && this.#in.readUInt16BE(header + 4) === this.#id;

@@ -23,6 +23,7 @@ export function udpLoad(request: UdpLoadRequest): UdpLoadAnswer {
   const bytes = Buffer.alloc(BATCH * packetBytes);
   const at = Int32Array.from({ length: BATCH }, (_, slot) => slot * packetBytes);
   const length = new Int32Array(BATCH).fill(packetBytes);
+  const pieces = new Int32Array(BATCH);
   const address = new Uint32Array(BATCH).fill(addressNumber(destination));
   for (let slot = 0; slot < BATCH; slot++) {
     const payload = udp(FIRST_PORT + slot, port, Buffer.alloc(payloadBytes, slot));
@@ -49,7 +50,7 @@ export function udpLoad(request: UdpLoadRequest): UdpLoadAnswer {
       }
       const from = sent % BATCH;
       const to = Math.min(BATCH, from + Math.floor(due));
-      const result = native.rawSend(fd, bytes, at, length, address, from, to);
+      const result = native.rawSend(fd, bytes, at, length, pieces, address, from, to);
       if (result > 0) sent += result;
       else refused++;
     }
