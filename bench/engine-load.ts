@@ -74,6 +74,7 @@ function headsOf(inbound: boolean): Uint32Array {
 
 /** Gives a full batch each time, of flow after flow, and takes all it is given: what is measured is the engine, and a copy of 48 bytes. */
 class Tap implements PacketIo {
+  readonly calls = new Float64Array(1);
   readonly #heads: Uint32Array | undefined;
   readonly #length: number;
   #words: Uint32Array | undefined;

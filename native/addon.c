@@ -30,6 +30,7 @@ NAPI_MODULE_INIT() {
       FUNCTION("wakeSignal", wake_signal),
       FUNCTION("wakeDrain", wake_drain),
       FUNCTION("poll", wake_poll),
+      FUNCTION("wait", wake_wait),
       FUNCTION("watch", watch),
       FUNCTION("unwatch", unwatch),
       FUNCTION("netlinkOpen", netlink_open),

@@ -8,6 +8,7 @@ napi_value wake_open(napi_env env, napi_callback_info info);
 napi_value wake_signal(napi_env env, napi_callback_info info);
 napi_value wake_drain(napi_env env, napi_callback_info info);
 napi_value wake_poll(napi_env env, napi_callback_info info);
+napi_value wake_wait(napi_env env, napi_callback_info info);
 napi_value watch(napi_env env, napi_callback_info info);
 napi_value unwatch(napi_env env, napi_callback_info info);
 

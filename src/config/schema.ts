@@ -16,7 +16,7 @@ import {
   listenOr,
 } from './fields.ts';
 import { across, list, section } from './section.ts';
-import { duration, size } from './units.ts';
+import { duration, size, wordsOrDuration } from './units.ts';
 import { gatewaySchema, watchSchema } from './watch-schema.ts';
 
 /** The FIB holds this many prefixes; a list beyond it could not be used. */
@@ -98,6 +98,11 @@ const tunnelSection = section({
     .prefault('auto'),
   workers: integerOr('auto', 1, WORKERS_MAX)
     .describe('packet workers; auto is one for each two processors, 8 at most')
+    .prefault('auto'),
+  busyPoll: wordsOrDuration(['auto', 'off'], 1, 10)
+    .describe(
+      'longest time a worker looks for the next packet before it sleeps, while packets come that close; auto is 100 µs with two processors or more; docs/performance.md',
+    )
     .prefault('auto'),
   underlaySocket: choice(['batch', 'raw-socket'])
     .describe(

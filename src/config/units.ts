@@ -54,6 +54,27 @@ export function durationOrNever(minMs: number) {
   });
 }
 
+/** One of two words, or a duration up to `maxMs`. */
+export function wordsOrDuration<const T extends string>(
+  words: readonly [T, T],
+  minMs: number,
+  maxMs: number,
+) {
+  return leaf<number | T>({
+    expected: `${words.join(', ')}, or a duration from ${formatDuration(minMs)} to ${formatDuration(maxMs)}`,
+    json: {
+      anyOf: [...words.map((word) => ({ const: word })), { type: 'string', pattern: DURATION.source }],
+    },
+    read: (raw) => {
+      const word = words.find((each) => each === raw);
+      if (word !== undefined) return word;
+      const value = readDuration(raw, minMs);
+      return typeof value === 'number' && value > maxMs ? new Mistake() : value;
+    },
+    print: (value) => (typeof value === 'number' ? formatDuration(value) : value),
+  });
+}
+
 function readDuration(raw: unknown, minMs: number): number | Mistake {
   if (typeof raw === 'number') return new Mistake('a unit is missing');
   if (typeof raw !== 'string') return new Mistake();

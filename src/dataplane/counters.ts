@@ -30,9 +30,11 @@ export const TOTAL = {
   RECEIVE_ERRORS: 13,
   /** Packets the kernel dropped because a receive buffer was full. */
   OVERFLOWED: 14,
+  /** System calls of the packet loop: waiting, receiving, sending. */
+  SYSTEM_CALLS: 15,
 } as const;
 
-export const TOTAL_CELLS = 16;
+export const TOTAL_CELLS = 24;
 export const DROPS_OUTBOUND = TOTAL_CELLS;
 export const DROPS_INBOUND = TOTAL_CELLS + VERDICT_COUNT;
 export const GLOBAL_CELLS = TOTAL_CELLS + 2 * VERDICT_COUNT;

@@ -10,6 +10,9 @@ import { Slab } from './slab.ts';
 /** The negated errno of a packet that is larger than the underlay device carries. */
 const EMSGSIZE = 90;
 
+/** A mask for `turn`: the sides on which packets wait. The bits are those that `Native.wait` gives for descriptors in this order. */
+export const READY = { DEVICE: 1, UNDERLAY: 2 } as const;
+
 export interface EngineParts {
   readonly device: PacketIo;
   readonly underlay: PacketIo;
@@ -61,24 +64,34 @@ export class Engine {
   }
 
   /**
-   * Moves at most one batch in each direction, without blocking. Returns the number of packets that moved in some way: 0 means that
+   * Moves at most one batch in each direction, without blocking; reads only the sides in `ready`. Returns the number of packets that moved in some way: 0 means that
    * nothing waits and the caller may sleep until a descriptor is readable, or, when `isBlocked`, for a moment.
    */
-  turn(): number {
+  turn(ready: number = READY.DEVICE | READY.UNDERLAY): number {
     this.#counters[TOTAL.TURNS]! += 1;
     this.#icmp.beginTurn();
-    return this.#turnOutbound() + this.#turnInbound();
+    return (
+      this.#turnOutbound((ready & READY.DEVICE) !== 0) + this.#turnInbound((ready & READY.UNDERLAY) !== 0)
+    );
   }
 
   /** A send queue is full: packets wait here, and nothing more is read in that direction until they are gone. */
   get isBlocked(): boolean {
-    return this.#slab.toUnderlay.count > 0 || this.#slab.toDevice.count > 0;
+    return this.blocked !== 0;
   }
 
-  #turnOutbound(): number {
+  /** READY bits of the sides that are not read for as long as what came from them cannot go on. */
+  get blocked(): number {
+    return (
+      (this.#slab.toUnderlay.count > 0 ? READY.DEVICE : 0) |
+      (this.#slab.toDevice.count > 0 ? READY.UNDERLAY : 0)
+    );
+  }
+
+  #turnOutbound(isReady: boolean): number {
     const { fromDevice, toUnderlay } = this.#slab;
     let moved = 0;
-    if (this.#pending >= fromDevice.count && toUnderlay.count === 0) {
+    if (isReady && this.#pending >= fromDevice.count && toUnderlay.count === 0) {
       this.#pending = 0;
       fromDevice.count = this.#received(this.#device.receive(fromDevice));
       moved = fromDevice.count;
@@ -94,9 +107,10 @@ export class Engine {
     }
   }
 
-  #turnInbound(): number {
+  #turnInbound(isReady: boolean): number {
     const { fromUnderlay, toDevice } = this.#slab;
     if (toDevice.count > 0) return this.#sendDevice();
+    if (!isReady) return 0;
     const received = this.#received(this.#underlay.receive(fromUnderlay));
     if (received === 0) return 0;
     fromUnderlay.count = received;

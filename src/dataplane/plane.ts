@@ -31,6 +31,8 @@ export interface WorkersSetup {
     readonly underlay: number;
     readonly underlaySend: number;
   }[];
+  /** Longest time that a worker looks for packets without sleeping; see busy-poll.ts. */
+  readonly spinMaxUs: number;
   readonly image: SharedArrayBuffer;
   /** Says that reader `engine` of the FIB image is gone. */
   readonly forgetReader: (engine: number) => void;
@@ -116,7 +118,7 @@ export class WorkerPlane implements Dataplane {
   }
 
   #slot(engine: number): Slot {
-    const { native, deviceName, descriptors, image, clock } = this.#options;
+    const { native, deviceName, descriptors, image, clock, spinMaxUs } = this.#options;
     const descriptor = descriptors[engine]!;
     const counters = new SharedArrayBuffer(counterBytes(PEERS_MAX));
     const icmpQueue = new SharedArrayBuffer(ICMP_QUEUE_BYTES);
@@ -130,6 +132,7 @@ export class WorkerPlane implements Dataplane {
         underlaySendDescriptor: descriptor.underlaySend,
         wakeDescriptor: openWake(native),
         icmpDescriptor: this.#icmpDescriptor,
+        spinMaxUs,
         image,
         counters,
         icmpQueue,

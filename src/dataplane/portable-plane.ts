@@ -113,7 +113,9 @@ export class PortablePlane implements Dataplane {
     }
     if (!this.#engine.isBlocked) leaveEpoch(this.#words, READER);
     if (!this.#icmp.isEmpty) this.#icmp.drain(this.#setup.sendIcmp);
-    this.#counters[TOTAL.OVERFLOWED] = this.#setup.underlay.dropped;
+    const { device, underlay } = this.#setup;
+    this.#counters[TOTAL.OVERFLOWED] = underlay.dropped;
+    this.#counters[TOTAL.SYSTEM_CALLS] = device.calls[0]! + underlay.calls[0]!;
     return moved;
   }
 

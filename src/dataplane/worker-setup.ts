@@ -11,6 +11,8 @@ export interface WorkerSetup {
   readonly wakeDescriptor: number;
   /** This worker makes it readable when its ICMP queue has something for the slow path. */
   readonly icmpDescriptor: number;
+  /** Longest time to look for packets without sleeping; see busy-poll.ts. */
+  readonly spinMaxUs: number;
   readonly image: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly icmpQueue: SharedArrayBuffer;

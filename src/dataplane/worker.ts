@@ -3,11 +3,12 @@ import { assert } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
 import { enterEpoch, leaveEpoch } from '../fib/lookup.ts';
 import { loadNative } from '../io/load.ts';
-import type { Native } from '../io/native.ts';
+import { type Native, WAIT_CELL } from '../io/native.ts';
 import { RawIp } from '../io/raw-ip.ts';
 import { Tun } from '../io/tun.ts';
+import { SpinWindow } from './busy-poll.ts';
 import { TOTAL } from './counters.ts';
-import { Engine } from './engine.ts';
+import { Engine, READY } from './engine.ts';
 import { IcmpQueue } from './icmp-queue.ts';
 import { CONTROL, type WorkerSetup } from './worker-setup.ts';
 
@@ -17,19 +18,17 @@ const PARK_MS = 1000;
 /** When the kernel takes no more packets there is no descriptor to wait for: try again after this. */
 const BLOCKED_PARK_MS = 1;
 
-/** Turns between two looks at the control word and the overflow count while packets keep coming. */
-const TURNS_PER_CHECK = 64;
+/** Told to stop: what already waits is still carried, but no endless stream holds up the exit. */
+const TURNS_AT_STOP = 64;
 
-/** A mask: asking for the overflow count is a system call, which one packet in a quiet moment should not pay for. */
-const PARKS_PER_OVERFLOW_CHECK = 255;
+/** A mask: asking for the overflow count is a system call, which few turns should pay for. */
+const TURNS_PER_OVERFLOW_CHECK = 255;
 
 /** Wake-ups in a row without a packet that are taken for chance; then the worker pauses after each. */
 const FRUITLESS_MAX = 16;
 const FRUITLESS_PAUSE_MS = 20;
 
-const DEVICE_BIT = 1;
-const UNDERLAY_BIT = 2;
-const READY_BITS = DEVICE_BIT | UNDERLAY_BIT;
+const READY_BITS = READY.DEVICE | READY.UNDERLAY;
 
 function run(setup: WorkerSetup, native: Native): void {
   const words = new Uint32Array(setup.image);
@@ -37,8 +36,9 @@ function run(setup: WorkerSetup, native: Native): void {
   const control = new Int32Array(setup.control);
   const icmp = new IcmpQueue(setup.icmpQueue, systemClock);
   const underlay = new RawIp(native, setup.underlayDescriptor, setup.underlaySendDescriptor);
+  const device = new Tun(native, setup.deviceName, setup.deviceDescriptor, true);
   const engine = new Engine({
-    device: new Tun(native, setup.deviceName, setup.deviceDescriptor, true),
+    device,
     underlay,
     words,
     counters,
@@ -46,38 +46,77 @@ function run(setup: WorkerSetup, native: Native): void {
     engine: setup.engine,
     engines: setup.engines,
   });
-  const descriptors = Int32Array.of(setup.deviceDescriptor, setup.underlayDescriptor, setup.wakeDescriptor);
+  const waiting = new Waiting(setup, native, engine);
 
-  let parks = 0;
+  // What an earlier worker of this number counted stays counted.
+  const callsBefore = counters[TOTAL.SYSTEM_CALLS]!;
+  let turns = 0;
   let fruitless = 0;
   while (Atomics.load(control, 0) === CONTROL.RUN) {
-    // Parked, this reader holds nothing of the FIB image, so an idle worker never delays the reuse of its memory.
+    // Waiting, this reader holds nothing of the FIB image, so an idle worker never delays the reuse of its memory.
     // Packets that wait for a full send queue name their peers by index: until they are gone, the epoch of those indexes is not left.
     if (!engine.isBlocked) leaveEpoch(words, setup.engine);
-    const ready = native.poll(descriptors, 3, engine.isBlocked ? BLOCKED_PARK_MS : PARK_MS);
-    assert(ready >= 0, 'poll on open descriptors succeeds');
-    let moved = 0;
+    const ready = waiting.wait();
     if ((ready & READY_BITS) !== 0 || engine.isBlocked) {
-      for (let turn = 0; turn < TURNS_PER_CHECK; turn++) {
-        if (!engine.isBlocked) enterEpoch(words, setup.engine);
-        const turned = engine.turn();
-        if (turned === 0) break;
-        moved = turned;
-      }
+      if (!engine.isBlocked) enterEpoch(words, setup.engine);
+      // One turn for one look: only the side that has packets is read, and the next look costs less than a read that finds nothing.
+      const moved = engine.turn(ready);
       // A descriptor that is ready for ever and gives nothing, as that of a device that was removed, must not burn a processor.
       fruitless = moved === 0 ? fruitless + 1 : 0;
       if (fruitless > FRUITLESS_MAX) Atomics.wait(control, 0, CONTROL.RUN, FRUITLESS_PAUSE_MS);
     }
-    if (!icmp.isEmpty) native.wakeSignal(setup.icmpDescriptor);
-    parks = (parks + 1) & PARKS_PER_OVERFLOW_CHECK;
-    if (ready === 0 || parks === 0) counters[TOTAL.OVERFLOWED]! += underlay.takeOverflow();
+    if (!icmp.isEmpty) {
+      native.wakeSignal(setup.icmpDescriptor);
+      waiting.calls[0]! += 1;
+    }
+    turns = (turns + 1) & TURNS_PER_OVERFLOW_CHECK;
+    if (ready === 0 || turns === 0) {
+      counters[TOTAL.OVERFLOWED]! += underlay.takeOverflow();
+      waiting.calls[0]! += 1;
+    }
+    counters[TOTAL.SYSTEM_CALLS] = callsBefore + waiting.calls[0]! + device.calls[0]! + underlay.calls[0]!;
   }
-  // Told to stop: what already waits is still carried, but no endless stream holds up the exit.
-  for (let turn = 0; turn < TURNS_PER_CHECK; turn++) {
+  for (let turn = 0; turn < TURNS_AT_STOP; turn++) {
     if (!engine.isBlocked) enterEpoch(words, setup.engine);
     if (engine.turn() === 0) break;
   }
   leaveEpoch(words, setup.engine);
+}
+
+/** Looks for packets: first without sleeping, for as long as that has lately been worth it, then asleep. */
+class Waiting {
+  /** System calls made, as `PacketIo.calls`. */
+  readonly calls = new Float64Array(1);
+  readonly #setup: WorkerSetup;
+  readonly #native: Native;
+  readonly #engine: Engine;
+  readonly #window: SpinWindow;
+  readonly #descriptors: Int32Array;
+  readonly #spent = new Int32Array(2);
+
+  constructor(setup: WorkerSetup, native: Native, engine: Engine) {
+    this.#setup = setup;
+    this.#native = native;
+    this.#engine = engine;
+    this.#window = new SpinWindow(setup.spinMaxUs);
+    this.#descriptors = Int32Array.of(0, 0, setup.wakeDescriptor);
+  }
+
+  /** A mask of READY bits, and of one more for the descriptor that wakes us; 0 after a while without anything. */
+  wait(): number {
+    const blocked = this.#engine.blocked;
+    const descriptors = this.#descriptors;
+    // A side whose packets cannot go on is not read; its descriptor, ready all the time, would keep us from sleeping.
+    descriptors[0] = (blocked & READY.DEVICE) === 0 ? this.#setup.deviceDescriptor : -1;
+    descriptors[1] = (blocked & READY.UNDERLAY) === 0 ? this.#setup.underlayDescriptor : -1;
+    const isBlocked = blocked !== 0;
+    const parkMs = isBlocked ? BLOCKED_PARK_MS : PARK_MS;
+    const ready = this.#native.wait(descriptors, 3, parkMs, isBlocked ? 0 : this.#window.us, this.#spent);
+    assert(ready >= 0, 'poll on open descriptors succeeds');
+    this.calls[0]! += this.#spent[WAIT_CELL.CALLS]!;
+    if (!isBlocked) this.#window.learn(this.#spent[WAIT_CELL.MICROSECONDS]!);
+    return ready;
+  }
 }
 
 run(workerData as WorkerSetup, loadNative());

@@ -2,6 +2,7 @@ import { type Address, formatAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
+import { spinMaxUs } from '../dataplane/busy-poll.ts';
 import { type Dataplane, WorkerPlane } from '../dataplane/plane.ts';
 import { PortablePlane } from '../dataplane/portable-plane.ts';
 import { workerCount } from '../dataplane/worker-count.ts';
@@ -147,6 +148,7 @@ function workerPlane(parts: TunnelParts, device: TunnelDevice, sockets: Underlay
     native,
     deviceName: device.name,
     descriptors,
+    spinMaxUs: spinMaxUs(config.tunnel.busyPoll),
     image: fib.buffer,
     forgetReader: (engine) => fib.forgetReader(engine),
     clock,

@@ -40,6 +40,7 @@ export class MemoryLink {
 }
 
 export class MemoryEnd implements PacketIo {
+  readonly calls = new Float64Array(1);
   readonly #incoming: PacketQueue;
   readonly #outgoing: PacketQueue;
   readonly #mtuBytes: number;

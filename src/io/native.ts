@@ -2,7 +2,7 @@
  * The native addon's surface: system calls on memory that TypeScript owns, and nothing else. Every function that can fail in the
  * kernel returns the negated errno, EINTR is retried, and "nothing waits" or "no room now" (EAGAIN, ENOBUFS) is 0. Wrong argument
  * types or ranges throw a TypeError with `code` ERR_INVALID_ARG_TYPE or ERR_OUT_OF_RANGE before any system call. No function blocks
- * except `poll`. Columns, `layout` and `pieces` are as in batch.ts; `from`/`to`/`capacity` index them, at most CALL_PACKETS_MAX packets a call.
+ * except `poll` and `wait`. Columns, `layout` and `pieces` are as in batch.ts; `from`/`to`/`capacity` index them, at most CALL_PACKETS_MAX packets a call.
  */
 export interface Native {
   /** Attaches to (or makes) TUN device `name`, IFF_NO_PI, non-blocking, close-on-exec. Returns a file descriptor: one queue. */
@@ -80,6 +80,17 @@ export interface Native {
    */
   poll(fds: Int32Array, count: number, timeoutMs: number): number;
   /**
+   * As `poll`, but looks without sleeping for the first `spinMicroseconds` (at most SPIN_MAX_US), with a sched_yield(2) between two
+   * looks, and sleeps only then. Writes WAIT_CELL into `spent`.
+   */
+  wait(
+    fds: Int32Array,
+    count: number,
+    timeoutMs: number,
+    spinMicroseconds: number,
+    spent: Int32Array,
+  ): number;
+  /**
    * Calls `ready` on this thread's event loop whenever `fd` is readable, until `unwatch`. Level-triggered. Keeps the loop alive.
    * Throws an Error with `code` (EEXIST: watched already; EPERM: a file that cannot be polled): its result is no number.
    */
@@ -112,3 +123,9 @@ export const CALL_PACKETS_MAX = 256;
 
 /** Most descriptors that one `poll` takes: the result is a non-negative 32-bit mask. */
 export const POLL_MAX = 31;
+
+/** What `wait` cost: system calls, and microseconds from its begin to its end. */
+export const WAIT_CELL = { CALLS: 0, MICROSECONDS: 1 } as const;
+
+/** Longest spin of one `wait`. */
+export const SPIN_MAX_US = 10_000;

@@ -7,6 +7,12 @@ import type { Batch } from './batch.ts';
  */
 export interface PacketIo {
   /**
+   * One cell: the system calls that `receive` and `send` have made so far. Counted from what each native call promises to do, so that it
+   * costs an addition; memory backends leave it at 0. A Float64Array because a number field beyond 2^30 would be a heap object.
+   */
+  readonly calls: Float64Array;
+
+  /**
    * Fills slots 0, 1, … of `batch` with the packets that wait, at most `batch.capacity`: writes `at[i]` and `length[i]`. The TUN device
    * writes the vnet header before each packet too. Returns their number (0: nothing waits) or the negated errno.
    */

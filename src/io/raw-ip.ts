@@ -95,6 +95,7 @@ function rawOpenError(result: number): GatewayError {
  * present address, so that the kernel looks routes up by it, and receives nothing.
  */
 export class RawIp implements PacketIo, UnderlaySocket {
+  readonly calls = new Float64Array(1);
   readonly #native: Native;
   readonly #worker: Place;
   #fd: number;
@@ -136,6 +137,7 @@ export class RawIp implements PacketIo, UnderlaySocket {
 
   /** Packets begin with the outer header. */
   receive(batch: Batch): number {
+    this.calls[0]! += 1;
     return this.#native.rawReceive(
       this.#fd,
       batch.bytes,
@@ -152,6 +154,7 @@ export class RawIp implements PacketIo, UnderlaySocket {
    */
   send(batch: Batch, from: number, to: number): number {
     const end = Math.min(to, from + CALL_PACKETS_MAX);
+    this.calls[0]! += 1;
     const { bytes, at, length, pieces, address } = batch;
     return this.#native.rawSend(this.#sendFd, bytes, at, length, pieces, address, from, end);
   }

@@ -38,6 +38,7 @@ export interface RawSocketIoOptions {
  * which is also what lets `send` tell what the kernel refused; nothing is ever in flight.
  */
 export class RawSocketIo implements PacketIo, UnderlaySocket {
+  readonly calls = new Float64Array(1);
   readonly #socket: RawSocket;
   #accepted: readonly Address[];
   readonly #slots: number;

@@ -104,6 +104,7 @@ export const HOW_TO_GRANT =
 export class Tun implements PacketIo {
   readonly name: string;
   readonly vnetHeader: boolean;
+  readonly calls = new Float64Array(1);
   readonly #native: Native;
   readonly #headerBytes: number;
   #fd: number;
@@ -124,22 +125,28 @@ export class Tun implements PacketIo {
 
   /** With a vnet header, that of packet `i` lies in the VNET.BYTES before `at[i]`. */
   receive(batch: Batch): number {
-    return this.#native.tunReceive(
+    const capacity = Math.min(batch.capacity, CALL_PACKETS_MAX);
+    const received = this.#native.tunReceive(
       this.#fd,
       batch.bytes,
       batch.at,
       batch.length,
       batch.layout,
-      Math.min(batch.capacity, CALL_PACKETS_MAX),
+      capacity,
       this.#headerBytes,
     );
+    // One read(2) a packet, and one more that finds the queue empty or fails.
+    this.calls[0]! += received < capacity ? Math.max(0, received) + 1 : received;
+    return received;
   }
 
   /** With a vnet header, the caller has written that of packet `i` into the VNET.BYTES before `at[i]`. */
   send(batch: Batch, from: number, to: number): number {
     const end = Math.min(to, from + CALL_PACKETS_MAX);
     const { bytes, at, length, pieces } = batch;
-    return this.#native.tunSend(this.#fd, bytes, at, length, pieces, from, end, this.#headerBytes);
+    const sent = this.#native.tunSend(this.#fd, bytes, at, length, pieces, from, end, this.#headerBytes);
+    this.calls[0]! += sent < end - from ? Math.max(0, sent) + 1 : sent;
+    return sent;
   }
 
   /**

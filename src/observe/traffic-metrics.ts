@@ -123,6 +123,11 @@ export const TRAFFIC: readonly MetricDefinition[] = [
     'Packets the kernel dropped because a receive buffer was full.',
     TOTAL.OVERFLOWED,
   ),
+  total(
+    'isthmus_system_calls_total',
+    'System calls of the packet loops: waiting, receiving, sending.',
+    TOTAL.SYSTEM_CALLS,
+  ),
   total('isthmus_worker_turns_total', 'Turns of the packet loops.', TOTAL.TURNS),
 ];
 

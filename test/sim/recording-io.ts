@@ -26,6 +26,7 @@ const ENOBUFS = 105;
 
 /** A memory end that writes down what passes through it and misbehaves as kernels do: full queues, refused packets, failed reads. */
 export class RecordingIo implements PacketIo {
+  readonly calls = new Float64Array(1);
   readonly received: Uint8Array[] = [];
   readonly attempts: Attempt[] = [];
   receiveErrors = 0;

@@ -15,6 +15,7 @@ const ONE_IN = 50;
 
 /** Stands between an engine and its I/O and does one deed, now and then, to what the engine sends. */
 class SabotagedIo implements PacketIo {
+  readonly calls = new Float64Array(1);
   readonly #io: PacketIo;
   readonly #deed: Deed;
   readonly #beforeReceive: () => void;

@@ -92,6 +92,7 @@ test('a worker that dies is logged, counted and restarted with its queue, and th
       underlay: sockets[index]!.fd,
       underlaySend: sockets[index]!.sendFd,
     })),
+    spinMaxUs: 0,
     image: fib.buffer,
     forgetReader: (engine) => fib.forgetReader(engine),
     clock: systemClock,

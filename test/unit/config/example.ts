@@ -17,6 +17,7 @@ export const EVERY_FIELD = {
     ecn: 'compatibility',
     engine: 'userspace',
     workers: 2,
+    busyPoll: '3ms',
     underlaySocket: 'raw-socket',
     fragment: 'outer',
     clampMss: false,

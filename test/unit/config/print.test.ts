@@ -35,6 +35,7 @@ const tunnel = fc.record({
   ecn: fc.constantFrom('normal', 'compatibility'),
   engine: fc.constantFrom('auto', 'userspace'),
   workers: fc.oneof(fc.constant('auto' as const), fc.integer({ min: 1, max: 32 })),
+  busyPoll: fc.oneof(fc.constantFrom('auto' as const, 'off' as const), fc.integer({ min: 1, max: 10 })),
   underlaySocket: fc.constantFrom('batch', 'raw-socket'),
   fragment: fc.constantFrom('inner', 'outer'),
   clampMss: fc.boolean(),

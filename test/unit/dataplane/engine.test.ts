@@ -13,6 +13,7 @@ type Side = 'device' | 'underlay';
 
 /** A kernel whose answers a test sets: how many packets it takes before it is full, which it refuses, whether it can be read. */
 class MoodyIo implements PacketIo {
+  readonly calls = new Float64Array(1);
   room = Number.POSITIVE_INFINITY;
   refuse: (packetBytes: number) => number = () => 0;
   readError = 0;

@@ -37,6 +37,7 @@ export function scriptedKernel(answer: (sent: SentMessage[]) => Answer[]): {
       return next.length;
     },
     poll: () => 0,
+    wait: () => 0,
     close: () => 0,
   };
   return { native: calls as Native, sends };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { loadNative } from '../../../src/io/load.ts';
-import { CALL_PACKETS_MAX, type Native, POLL_MAX } from '../../../src/io/native.ts';
+import { CALL_PACKETS_MAX, type Native, POLL_MAX, SPIN_MAX_US, WAIT_CELL } from '../../../src/io/native.ts';
 
 /** Not open in any process: descriptors end far below. Functions that reach the kernel with it get EBADF. */
 const CLOSED = 0x7fff_0000;
@@ -164,6 +164,13 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
     integer(1, -1, 2, POLL_MAX + 1),
     integer(0, -2, 2 ** 31),
   ],
+  wait: [
+    { kind: 'int32', valid: Int32Array.of(CLOSED), outside: [detached(Int32Array), new Int32Array(0)] },
+    integer(1, -1, 2, POLL_MAX + 1),
+    integer(0, -2, 2 ** 31),
+    integer(0, -1, SPIN_MAX_US + 1),
+    { kind: 'int32', valid: new Int32Array(2), outside: [detached(Int32Array), new Int32Array(1)] },
+  ],
   watch: [fd, { kind: 'function', valid: () => {} }],
   unwatch: [{ kind: 'watcher', valid: undefined, outside: [{}, () => {}, [], new Uint8Array(4)] }],
   netlinkOpen: [integer(0, -1, 2 ** 32), integer(0, -1, 2 ** 31)],
@@ -255,6 +262,17 @@ describe('the addon', () => {
 
   test('watch on a descriptor that is not open throws an Error with a code', () => {
     assert.throws(() => native.watch(CLOSED, () => {}), { code: 'EBADF' });
+  });
+
+  test('wait tells what it cost: one look when something is ready, several and a sleep when nothing comes', () => {
+    const spent = new Int32Array(2);
+    assert.equal(native.wait(Int32Array.of(CLOSED), 1, 0, 1000, spent), 1);
+    assert.equal(spent[WAIT_CELL.CALLS], 1);
+    assert.equal(native.wait(Int32Array.of(-1), 1, 1, 200, spent), 0);
+    assert.ok(spent[WAIT_CELL.CALLS]! >= 4, `${spent[WAIT_CELL.CALLS]} calls`);
+    assert.ok(spent[WAIT_CELL.MICROSECONDS]! >= 1000, `${spent[WAIT_CELL.MICROSECONDS]} us`);
+    assert.equal(native.wait(new Int32Array(0), 0, 0, 0, spent), 0);
+    assert.equal(spent[WAIT_CELL.CALLS], 1);
   });
 
   test('poll reports a descriptor that is not open, and passes over negative ones', () => {

@@ -121,6 +121,7 @@ for (const [name, cell] of [
   ['isthmus_soft_state_exceeded_packets_total', TOTAL.SOFT_STATE_EXCEEDED],
   ['isthmus_receive_errors_total', TOTAL.RECEIVE_ERRORS],
   ['isthmus_overflowed_packets_total', TOTAL.OVERFLOWED],
+  ['isthmus_system_calls_total', TOTAL.SYSTEM_CALLS],
   ['isthmus_worker_turns_total', TOTAL.TURNS],
 ] as const) {
   test(`${name} shows its counter cell`, async () => {
