@@ -2,13 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { loadNative } from '../src/io/load.ts';
 import { Netlink } from '../src/io/netlink.ts';
 import type { RouteRow } from '../src/io/netlink-route.ts';
+import { median } from '../src/measure/statistics.ts';
 import { run } from '../src/measure/topology.ts';
 import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
 import { TRAFFIC_AGENT } from '../test/system/topology/agent-commands.ts';
 import { joinedWithWatchedFiles, LATE_ADDRESS, lateNetwork } from '../test/system/topology/late-network.ts';
 import type { ControlSection } from './results.ts';
 import { say } from './sandboxed.ts';
-import { median } from './statistics.ts';
 
 const KERNEL_ROUTES = 10_000;
 const ROUTES_TABLE = 254;

@@ -1,8 +1,8 @@
+import { summary } from '../src/measure/statistics.ts';
 import { EtcdServer, lacksEtcd } from '../test/fixtures/etcd-server.ts';
 import { Fleet } from '../test/system/fleet.ts';
 import type { FleetSection } from './results.ts';
 import { say } from './sandboxed.ts';
-import { summary } from './statistics.ts';
 
 const LEASE_MS = 10_000;
 /** The first rounds compile what the others run. */

@@ -1,9 +1,9 @@
+import { median } from '../src/measure/statistics.ts';
 import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
 import { TRAFFIC_AGENT } from '../test/system/topology/agent-commands.ts';
 import { isthmusOf, kubernetesClusters } from '../test/system/topology/kubernetes-clusters.ts';
 import type { KubernetesSection } from './results.ts';
 import { say } from './sandboxed.ts';
-import { median } from './statistics.ts';
 
 const PROBE_MS = 5;
 const JOINED_MS_MAX = 60_000;

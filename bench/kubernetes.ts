@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { median } from '../src/measure/statistics.ts';
 import { kubeApiServerMissing } from '../test/fixtures/kube-api-server.ts';
 import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
 import { TRAFFIC_AGENT, type TrafficAgent } from '../test/system/topology/agent-commands.ts';
@@ -11,7 +12,6 @@ import { joining } from './joining.ts';
 import { atRestMiB, REST_MS, residentMiB } from './memory.ts';
 import type { KubernetesRow, KubernetesSection } from './results.ts';
 import { say } from './sandboxed.ts';
-import { median } from './statistics.ts';
 
 const CLUSTERS = 3;
 const READY_MS_MAX = 120_000;

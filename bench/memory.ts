@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatCidr } from '../src/base/address.ts';
+import { median } from '../src/measure/statistics.ts';
 import { type TwoClusters, twoClusters } from '../src/measure/two-clusters.ts';
 import { type ClusterEntry, GatewayProcess } from '../test/system/topology/gateway-process.ts';
 import type { MemoryRow, MemorySection } from './results.ts';
 import { say } from './sandboxed.ts';
-import { median } from './statistics.ts';
 
 const CIDRS_PER_CLUSTER = 500;
 /** /26 as Calico cuts its pools, from 10.64.0.0 on: outside of both clusters' own networks, room for 131,072. */

@@ -1,3 +1,4 @@
+import { percentile, type Summary, summary } from '../src/measure/statistics.ts';
 import type {
   CollectionsSection,
   ControlSection,
@@ -12,7 +13,6 @@ import type {
   Run,
   ThroughputSection,
 } from './results.ts';
-import { percentile, type Summary, summary } from './statistics.ts';
 
 const MEMORY_MIB_MAX: Readonly<Record<number, number>> = { 0: 120, 100000: 250 };
 const READY_SECONDS_MAX: Readonly<Record<number, number>> = { 10000: 3 };

@@ -1,10 +1,10 @@
+import { median } from '../src/measure/statistics.ts';
 import { twoClusters } from '../src/measure/two-clusters.ts';
 import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
 import { TRAFFIC_AGENT } from '../test/system/topology/agent-commands.ts';
 import { joinClusters } from '../test/system/topology/gateway-process.ts';
 import type { RestartSection } from './results.ts';
 import { say } from './sandboxed.ts';
-import { median } from './statistics.ts';
 
 const PROBE_MS = 1;
 const RECOVERY_MS_MAX = 20_000;

@@ -1,9 +1,9 @@
 import { messageOf } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { workerCount } from '../../src/dataplane/worker-count.ts';
+import { median, percentile, shuffled } from '../../src/measure/statistics.ts';
 import type { PathFigures, ThroughputSection } from '../results.ts';
 import { say } from '../sandboxed.ts';
-import { median, percentile, shuffled } from '../statistics.ts';
 import { flood, lossFree } from './packets.ts';
 import {
   openPath,

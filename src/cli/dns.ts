@@ -2,8 +2,8 @@ import { Command, InvalidArgumentError } from 'commander';
 import type { ClusterDetail, Trace } from '../admin/view.ts';
 import { formatAddress, parseAddress } from '../base/address.ts';
 import { GatewayError, messageOf } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 import { type AdminOptions, adminOption, clientOf, jsonOption, printJson } from './options.ts';
-import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What Kubernetes calls its domain unless told otherwise (kubelet's clusterDomain). */

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { GatewayError } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 import { describeGranting, grantAccess } from '../join/grant.ts';
 import { Ledger } from '../join/ledger.ts';
 import { addSideOptions, openApi, optionsOf, readNewName, readSide } from './join-options.ts';
-import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 export function grantCommand(terminal: Terminal): Command {

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import { GatewayError } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 import { describeJoin } from '../join/document.ts';
 import { joinClusters } from '../join/join.ts';
 import { Ledger } from '../join/ledger.ts';
 import { addSideOptions, openApi, optionsOf, readSide } from './join-options.ts';
-import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 interface JoinOptions {

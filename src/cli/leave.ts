@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { GatewayError } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 import { leaveCluster } from '../join/leave.ts';
 import { Ledger } from '../join/ledger.ts';
 import { addPlaceOptions, openApi, optionsOf, readName } from './join-options.ts';
-import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 export function leaveCommand(terminal: Terminal): Command {

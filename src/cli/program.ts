@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { ERROR_CODES, GatewayError, messageOf } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 import { readVersion } from '../observe/version.ts';
 import { clustersCommand } from './clusters.ts';
 import { configCommand } from './config.ts';
@@ -12,7 +13,6 @@ import { reloadCommand } from './reload.ts';
 import { routesCommand } from './routes.ts';
 import { runCommand } from './run.ts';
 import { statusCommand } from './status.ts';
-import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 import { traceCommand } from './trace.ts';
 import { versionCommand } from './version.ts';

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import type { ReloadResult, Status } from '../admin/view.ts';
 import { ERROR_CODES } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 import { plural } from './human.ts';
 import { type AdminOptions, adminOption, clientOf, jsonOption, printJson } from './options.ts';
-import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 export function reloadCommand(terminal: Terminal): Command {

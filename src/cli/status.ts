@@ -1,8 +1,9 @@
 import { Command } from 'commander';
 import type { ClusterRow, SourceRow, Status, StreamRow } from '../admin/view.ts';
+import { printable } from '../base/printable.ts';
 import { ago, bytes, count, duration, plural } from './human.ts';
 import { type AdminOptions, adminOption, clientOf, jsonOption, printJson } from './options.ts';
-import { type Column, formatPairs, formatTable, printable } from './table.ts';
+import { type Column, formatPairs, formatTable } from './table.ts';
 import { type Style, styled, type Terminal } from './terminal.ts';
 
 export function statusCommand(terminal: Terminal): Command {

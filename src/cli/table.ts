@@ -1,3 +1,4 @@
+import { printable } from '../base/printable.ts';
 import { type Style, styled, type Terminal } from './terminal.ts';
 
 export interface Column<Row> {
@@ -55,11 +56,6 @@ function shrink<Row>(terminal: Terminal, columns: readonly Column<Row>[], widths
     widths[i] = width - less;
     excess -= less;
   }
-}
-
-/** Names come from files and other clusters: without this one of them could move the cursor of whoever lists it. */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
 }
 
 /** `name  value` lines with the values aligned. */

@@ -2,10 +2,11 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Trace } from '../admin/view.ts';
 import { formatAddress, parseAddress } from '../base/address.ts';
 import { GatewayError, messageOf } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 import { percent } from './human.ts';
 import { type AdminOptions, adminOption, clientOf, jsonOption, printJson, wholeNumber } from './options.ts';
 import { formatRefused } from './routes.ts';
-import { formatPairs, formatTable, printable } from './table.ts';
+import { formatPairs, formatTable } from './table.ts';
 import { type Style, styled, type Terminal } from './terminal.ts';
 
 interface TraceOptions extends AdminOptions {

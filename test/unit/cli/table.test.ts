@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Column, formatPairs, formatTable, printable } from '../../../src/cli/table.ts';
+import { printable } from '../../../src/base/printable.ts';
+import { type Column, formatPairs, formatTable } from '../../../src/cli/table.ts';
 import { piped, screen } from './fake-terminal.ts';
 
 interface Row {

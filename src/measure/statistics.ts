@@ -45,3 +45,9 @@ export function shuffled<T>(items: readonly T[], below: (bound: number) => numbe
   }
   return order;
 }
+
+/** Median by median: how a path compares with another of the same run. NaN where either has no value, or the reference is 0. */
+export function ratioOfMedians(values: readonly number[], reference: readonly number[]): number {
+  const below = median(reference);
+  return below === 0 ? Number.NaN : median(values) / below;
+}
