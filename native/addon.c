@@ -2,6 +2,7 @@
  * Registration. The addon keeps no global state, so that it loads in the main thread and in any number of workers. NAPI_MODULE_INIT
  * exports a well-known symbol instead of registering in a constructor, which is what makes loading it more than once possible.
  */
+#include "load.h"
 #include "netlink.h"
 #include "raw.h"
 #include "tun.h"
@@ -36,6 +37,16 @@ NAPI_MODULE_INIT() {
       FUNCTION("netlinkOpen", netlink_open),
       FUNCTION("netlinkSend", netlink_send),
       FUNCTION("netlinkReceive", netlink_receive),
+      FUNCTION("udpOpen", udp_open),
+      FUNCTION("icmpOpen", icmp_open),
+      FUNCTION("loadSend", load_send),
+      FUNCTION("loadReceive", load_receive),
+      FUNCTION("echoServe", echo_serve),
+      FUNCTION("roundTrips", round_trips),
+      FUNCTION("tcpListen", tcp_listen),
+      FUNCTION("tcpConnect", tcp_connect),
+      FUNCTION("streamSend", stream_send),
+      FUNCTION("streamReceive", stream_receive),
       FUNCTION("unixDatagram", unix_datagram),
       FUNCTION("close", close_descriptor),
       FUNCTION("deviceIndex", device_index),

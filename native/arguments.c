@@ -117,6 +117,10 @@ bool take_uint32_column(napi_env env, napi_value value, const char *name, struct
   return take_column(env, value, name, napi_uint32_array, "a Uint32Array", result);
 }
 
+bool take_float64_column(napi_env env, napi_value value, const char *name, struct column *result) {
+  return take_column(env, value, name, napi_float64_array, "a Float64Array", result);
+}
+
 napi_value give_number(napi_env env, int64_t number) {
   napi_value value = NULL;
   (void)napi_create_int64(env, number, &value);

@@ -29,7 +29,7 @@ struct bytes {
 };
 
 struct column {
-  const void *data; /* int32_t or uint32_t, as taken */
+  const void *data; /* int32_t, uint32_t or double, as taken */
   size_t count;
 };
 
@@ -46,6 +46,7 @@ bool take_text(napi_env env, napi_value value, const char *name, char *out, size
 bool take_bytes(napi_env env, napi_value value, const char *name, struct bytes *result);
 bool take_int32_column(napi_env env, napi_value value, const char *name, struct column *result);
 bool take_uint32_column(napi_env env, napi_value value, const char *name, struct column *result);
+bool take_float64_column(napi_env env, napi_value value, const char *name, struct column *result);
 
 /* Always false, with a TypeError pending, so that a check can end in `return refuse(...)`. */
 bool refuse_type(napi_env env, const char *name, const char *expected);

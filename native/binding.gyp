@@ -5,7 +5,8 @@
     {
       "target_name": "isthmus",
       "sources": [
-        "addon.c", "arguments.c", "netlink.c", "packets.c", "raw.c", "system.c", "tun.c", "unix.c", "wake.c", "watch.c"
+        "addon.c", "arguments.c", "echo.c", "load.c", "netlink.c", "packets.c", "raw.c", "stream.c", "system.c", "tun.c", "unix.c",
+        "wake.c", "watch.c"
       ],
       "defines": ["NAPI_VERSION=8"],
       "cflags": [

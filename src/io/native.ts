@@ -108,6 +108,62 @@ export interface Native {
    */
   netlinkReceive(fd: number, message: Uint8Array): number;
 
+  /**
+   * Load of `isthmus bench` (load.h). These block their thread, at most 200 ms a call: until `untilNs`, a moment of CLOCK_MONOTONIC in
+   * nanoseconds like all others here. The payload of each packet begins with 24 bytes that hold `run`, flow and sequence number.
+   *
+   * A UDP socket bound to an address and port in host order (0: any), connected unless `remotePort` is 0, non-blocking.
+   */
+  udpOpen(
+    localAddress: number,
+    localPort: number,
+    remoteAddress: number,
+    remotePort: number,
+    bufferBytes: number,
+  ): number;
+  /** A raw socket that receives ICMP echo replies from `address`. */
+  icmpOpen(address: number): number;
+  /**
+   * Sends datagrams of `payloadBytes` in turn (at most 64 sizes of 24 to 8,972 bytes) over the connected sockets in turn (at most 64, one
+   * flow each) at the rate in `progress` (SEND). `sequence` holds the next number of each flow.
+   */
+  loadSend(
+    fds: Int32Array,
+    payloadBytes: Int32Array,
+    sequence: Uint32Array,
+    progress: Float64Array,
+    run: number,
+    untilNs: number,
+  ): number;
+  /** Receives datagrams and counts those of `run` in `counts` (COUNT). `flows`: LOAD.FLOW_WORDS for each flow, all 0 at first. */
+  loadReceive(fd: number, flows: Uint32Array, counts: Float64Array, run: number, untilNs: number): number;
+  /** Sends each datagram of `run` back where it came from. Returns how many. */
+  echoServe(fd: number, run: number, untilNs: number): number;
+  /**
+   * Sends probes at a pace (TRIP), over UDP or ICMP (`kind`), and writes the round-trip time of each that is answered into its cell of
+   * `microseconds`, all -1 at first. Returns before `untilNs` when all have been.
+   */
+  roundTrips(
+    fd: number,
+    kind: number,
+    payloadBytes: number,
+    run: number,
+    progress: Float64Array,
+    microseconds: Float64Array,
+    untilNs: number,
+  ): number;
+  /** A listening TCP socket, non-blocking. */
+  tcpListen(address: number, port: number): number;
+  /** Begins a TCP connection with a congestion control, and an MSS of 88 to 32,767 (0: of the path). */
+  tcpConnect(address: number, port: number, mss: number, congestion: string): number;
+  /** Writes to all connections whatever they take; adds what they took to `bytes[0]`. Fails with the error of the first that broke. */
+  streamSend(fds: Int32Array, bytes: Float64Array, untilNs: number): number;
+  /**
+   * Accepts connections of `listener` into the cells of `fds` that are -1, and reads from all; adds what came to `bytes[0]`. A connection
+   * that ended is closed and its cell -1 again; those left belong to the caller.
+   */
+  streamReceive(listener: number, fds: Int32Array, bytes: Float64Array, untilNs: number): number;
+
   /** One datagram of at most 4,095 bytes to the unix socket at `path` (a leading @ means the abstract namespace): systemd's readiness protocol. */
   unixDatagram(path: string, text: string): number;
   /** Once, by the owner. Never retried on EINTR: the number may already be another's. */
@@ -129,3 +185,21 @@ export const WAIT_CELL = { CALLS: 0, MICROSECONDS: 1 } as const;
 
 /** Longest spin of one `wait`. */
 export const SPIN_MAX_US = 10_000;
+
+/** Cells of `progress` of loadSend. PER_SECOND 0: as many as the kernel takes. REFUSED counts calls that it took nothing of. */
+export const SEND = { START_NS: 0, PER_SECOND: 1, SENT: 2, REFUSED: 3, CURSOR: 4, CELLS: 5 } as const;
+
+/** Cells of `counts` of loadReceive. PACKETS are without DUPLICATES; BYTES are of payload; REORDERED came behind a later one. */
+export const COUNT = {
+  PACKETS: 0,
+  BYTES: 1,
+  DUPLICATES: 2,
+  REORDERED: 3,
+  FOREIGN: 4,
+  CELLS: 5,
+} as const;
+
+/** Cells of `progress` of roundTrips, and its kinds. */
+export const TRIP = { START_NS: 0, INTERVAL_NS: 1, SENT: 2, RECEIVED: 3, CELLS: 4, UDP: 0, ICMP: 1 } as const;
+
+export const LOAD = { HEAD_BYTES: 24, PAYLOAD_BYTES_MAX: 8972, FLOWS_MAX: 64, FLOW_WORDS: 9 } as const;

@@ -2,14 +2,34 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { loadNative } from '../../../src/io/load.ts';
-import { CALL_PACKETS_MAX, type Native, POLL_MAX, SPIN_MAX_US, WAIT_CELL } from '../../../src/io/native.ts';
+import {
+  CALL_PACKETS_MAX,
+  COUNT,
+  LOAD,
+  type Native,
+  POLL_MAX,
+  SEND,
+  SPIN_MAX_US,
+  TRIP,
+  WAIT_CELL,
+} from '../../../src/io/native.ts';
 
 /** Not open in any process: descriptors end far below. Functions that reach the kernel with it get EBADF. */
 const CLOSED = 0x7fff_0000;
 const EBADF = -9;
 const SEED = 3;
 
-type Kind = 'fd' | 'integer' | 'boolean' | 'text' | 'bytes' | 'int32' | 'uint32' | 'function' | 'watcher';
+type Kind =
+  | 'fd'
+  | 'integer'
+  | 'boolean'
+  | 'text'
+  | 'bytes'
+  | 'int32'
+  | 'uint32'
+  | 'float64'
+  | 'function'
+  | 'watcher';
 
 interface Parameter {
   readonly kind: Kind;
@@ -129,6 +149,24 @@ const headerBytes = integer(0, -1, 1, 65);
 const from = integer(0, -1, 5);
 const to = integer(4, -1, 5, CALL_PACKETS_MAX + 1);
 
+const address = integer(0, -1, 2 ** 32);
+/** Never: each call of the load ends by itself. */
+const nextMoment = integer(2 ** 51, -1);
+const byteCount: Parameter = {
+  kind: 'float64',
+  valid: new Float64Array(1),
+  outside: [detached(Float64Array), new Float64Array(0)],
+};
+
+function progressOf(cells: number): Parameter {
+  const bad = [Number.NaN, -1, 2 ** 60].map((value) => new Float64Array(cells).fill(value));
+  return {
+    kind: 'float64',
+    valid: new Float64Array(cells),
+    outside: [detached(Float64Array), new Float64Array(cells - 1), ...bad],
+  };
+}
+
 function detached<T>(type: new (buffer: ArrayBuffer) => T): T {
   const buffer = new ArrayBuffer(64);
   const array = new type(buffer);
@@ -180,6 +218,73 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
     integer(400, 0, -1, 401),
   ],
   netlinkReceive: [fd, { kind: 'bytes', valid: BYTES, outside: [detached(Uint8Array), new Uint8Array(0)] }],
+  udpOpen: [address, integer(0, -1, 65_536), address, integer(0, -1, 65_536), integer(0, -1, 2 ** 31)],
+  icmpOpen: [address],
+  loadSend: [
+    {
+      kind: 'int32',
+      valid: Int32Array.of(CLOSED),
+      outside: [
+        detached(Int32Array),
+        new Int32Array(0),
+        Int32Array.of(-1),
+        new Int32Array(LOAD.FLOWS_MAX + 1),
+      ],
+    },
+    {
+      kind: 'int32',
+      valid: Int32Array.of(LOAD.HEAD_BYTES, LOAD.PAYLOAD_BYTES_MAX),
+      outside: [
+        detached(Int32Array),
+        new Int32Array(0),
+        Int32Array.of(LOAD.HEAD_BYTES - 1),
+        Int32Array.of(LOAD.PAYLOAD_BYTES_MAX + 1),
+        new Int32Array(65).fill(100),
+      ],
+    },
+    { kind: 'uint32', valid: new Uint32Array(1), outside: [detached(Uint32Array), new Uint32Array(0)] },
+    progressOf(SEND.CELLS),
+    integer(0, -1, 2 ** 32),
+    nextMoment,
+  ],
+  loadReceive: [
+    fd,
+    { kind: 'uint32', valid: new Uint32Array(LOAD.FLOW_WORDS) },
+    {
+      kind: 'float64',
+      valid: new Float64Array(COUNT.CELLS),
+      outside: [detached(Float64Array), new Float64Array(4)],
+    },
+    integer(0, -1, 2 ** 32),
+    nextMoment,
+  ],
+  echoServe: [fd, integer(0, -1, 2 ** 32), nextMoment],
+  roundTrips: [
+    fd,
+    integer(TRIP.ICMP, -1, 2),
+    integer(LOAD.HEAD_BYTES, LOAD.HEAD_BYTES - 1, LOAD.PAYLOAD_BYTES_MAX + 1),
+    integer(0, -1, 2 ** 32),
+    progressOf(TRIP.CELLS),
+    { kind: 'float64', valid: new Float64Array(1) },
+    nextMoment,
+  ],
+  tcpListen: [address, integer(0, -1, 65_536)],
+  tcpConnect: [address, integer(9, -1, 65_536), integer(1000, -1, 87, 32_768), text('no-such-control', 15)],
+  streamSend: [
+    {
+      kind: 'int32',
+      valid: Int32Array.of(CLOSED),
+      outside: [detached(Int32Array), new Int32Array(0), new Int32Array(LOAD.FLOWS_MAX + 1)],
+    },
+    byteCount,
+    nextMoment,
+  ],
+  streamReceive: [
+    fd,
+    { kind: 'int32', valid: Int32Array.of(-1), outside: [detached(Int32Array), new Int32Array(0)] },
+    byteCount,
+    nextMoment,
+  ],
   unixDatagram: [text('/nonexistent/socket', 107), text('READY=1', 4095)],
   close: [fd],
   deviceIndex: [text('lo', 15)],
@@ -196,7 +301,7 @@ function wrongTypes(kind: Kind): unknown[] {
     [[], [1, 2]],
     [[], new DataView(new ArrayBuffer(8))],
     [[], new ArrayBuffer(8)],
-    [[], new Float64Array(8)],
+    [['float64'], new Float64Array(8)],
     [[], new Int16Array(8)],
     [[], new Uint8ClampedArray(400)],
     [['boolean'], true],
@@ -273,6 +378,18 @@ describe('the addon', () => {
     assert.ok(spent[WAIT_CELL.MICROSECONDS]! >= 1000, `${spent[WAIT_CELL.MICROSECONDS]} us`);
     assert.equal(native.wait(new Int32Array(0), 0, 0, 0, spent), 0);
     assert.equal(spent[WAIT_CELL.CALLS], 1);
+  });
+
+  test('loads and streams over a descriptor that is not open end at once', () => {
+    for (const name of ['loadSend', 'streamSend'] as const) {
+      assert.equal(
+        call(
+          name,
+          SURFACE[name].map((parameter) => parameter.valid),
+        ),
+        EBADF,
+      );
+    }
   });
 
   test('poll reports a descriptor that is not open, and passes over negative ones', () => {
