@@ -4,9 +4,22 @@
   "targets": [
     {
       "target_name": "isthmus",
+      # One a line, so that two who add a file do not meet.
       "sources": [
-        "addon.c", "arguments.c", "echo.c", "load.c", "netlink.c", "packets.c", "raw.c", "stream.c", "system.c", "tun.c", "unix.c",
-        "wake.c", "watch.c"
+        "addon.c",
+        "arguments.c",
+        "checksum.c",
+        "echo.c",
+        "load.c",
+        "netlink.c",
+        "packets.c",
+        "raw.c",
+        "stream.c",
+        "system.c",
+        "tun.c",
+        "unix.c",
+        "wake.c",
+        "watch.c",
       ],
       "defines": ["NAPI_VERSION=8"],
       "cflags": [
