@@ -2,6 +2,7 @@
  * Registration. The addon keeps no global state, so that it loads in the main thread and in any number of workers. NAPI_MODULE_INIT
  * exports a well-known symbol instead of registering in a constructor, which is what makes loading it more than once possible.
  */
+#include "coalesce.h"
 #include "load.h"
 #include "netlink.h"
 #include "raw.h"
@@ -21,6 +22,7 @@ NAPI_MODULE_INIT() {
       FUNCTION("tunOffload", tun_offload),
       FUNCTION("tunReceive", tun_receive),
       FUNCTION("tunSend", tun_send),
+      FUNCTION("coalesce", coalesce),
       FUNCTION("rawOpen", raw_open),
       FUNCTION("rawBind", raw_bind),
       FUNCTION("rawFilter", raw_filter),

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 enum {
-  ARGUMENTS_MAX = 8,
+  ARGUMENTS_MAX = 10,
   /* Packets of one call. mmsghdr, iovec and address of this many are 24 KiB on the stack: small even for a worker's. */
   PACKETS_MAX = 256,
   /* What one packet may span: an IPv4 packet is at most 65,535 bytes, a vnet header goes before it. */

@@ -40,6 +40,29 @@ export interface Native {
   ): number;
 
   /**
+   * Prepares entries 0 … `count` - 1, received inner packets whose headers were checked, for `tunSend`; no system call. Writes the vnet
+   * header before each: a checksum that was left undone (CHECKSUM_PARTIAL) is completed by the kernel, and a TCP packet above `mtu`
+   * bytes, which GRO has merged, is cut again. Then it merges consecutive packets of a flow, by the flush rules of the kernel's GRO, into
+   * one entry with `pieces`, whose `packets` and `innerBytes` are the sums. Entries keep the order of their first packets.
+   *
+   * A checksum is verified before a packet is merged or cut. A wrong one is never merged; where the kernel would have to cut (and would
+   * bless what it cuts), the packet is dropped. Returns the entries that are left, plus the dropped ones times COALESCE.DROPPED: these
+   * stand behind the others, with their peers. `features` are the COALESCE bits of what the device takes besides TCP.
+   */
+  coalesce(
+    bytes: Uint8Array,
+    at: Int32Array,
+    length: Int32Array,
+    peer: Int32Array,
+    packets: Int32Array,
+    innerBytes: Int32Array,
+    pieces: Int32Array,
+    count: number,
+    mtu: number,
+    features: number,
+  ): number;
+
+  /**
    * Raw IPv4 socket of `protocol`, non-blocking, close-on-exec, IP_HDRINCL, IP_MTU_DISCOVER = IP_PMTUDISC_PROBE (our own path MTU
    * state decides, not the kernel's), buffers as asked (SO_*BUFFORCE where permitted, else SO_*BUF; 0 is the system's default).
    * Protocol 255 (IPPROTO_RAW) makes one that only sends: the kernel hands it no packet.
@@ -173,6 +196,9 @@ export interface Native {
 }
 
 export const TUN_FLAG = { MULTI_QUEUE: 1, VNET_HEADER: 2 } as const;
+
+/** Of `coalesce`. UDP: the device takes merged datagrams (VIRTIO_NET_HDR_GSO_UDP_L4, Linux 6.2). */
+export const COALESCE = { UDP: 1, DROPPED: 0x1_0000 } as const;
 
 /** Most packets that one call receives or sends: the addon keeps their iovecs on the stack. */
 export const CALL_PACKETS_MAX = 256;

@@ -144,6 +144,12 @@ const pieces: Parameter = {
     PIECES.with(9, -0x8000_0000),
   ],
 };
+/** Of packets that have a vnet header before them. */
+const behindVnet: Parameter = {
+  kind: 'int32',
+  valid: Int32Array.of(10, 110, 210, 300),
+  outside: [new Int32Array(3).fill(10), AT.with(0, 9), AT.with(0, 10).with(3, 301), AT.with(0, -10)],
+};
 /** Headers would lie before the slab's first byte. */
 const headerBytes = integer(0, -1, 1, 65);
 const from = integer(0, -1, 5);
@@ -181,6 +187,10 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
   tunOffload: [fd, integer(0, -1, 2 ** 31)],
   tunReceive: [fd, bytes, received, received, layout, capacity, headerBytes],
   tunSend: [fd, bytes, at, lengths, pieces, from, to, headerBytes],
+  coalesce: [
+    ...[bytes, behindVnet, lengths, received, received, received, received, capacity],
+    ...[integer(1480, 67, 2 ** 31), integer(0, -1, 2)],
+  ],
   rawOpen: [integer(4, 0, -1, 256), integer(0, -1, 2 ** 31), integer(0, -1, 2 ** 31)],
   rawBind: [fd, integer(0, -1, 2 ** 32)],
   rawFilter: [
