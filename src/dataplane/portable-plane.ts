@@ -13,7 +13,7 @@ export interface PortableSetup {
   readonly native: Native;
   readonly device: PacketIo;
   readonly deviceDescriptor: number;
-  /** Calls `wake` when it has received something; `dropped` counts what it received and could not keep. */
+  /** Calls `wake` when packets wait; `dropped` counts those for which the kernel had no room. */
   readonly underlay: PacketIo & { onReady(wake: () => void): void; readonly dropped: number };
   readonly image: SharedArrayBuffer;
   readonly clock: Clock;
@@ -65,6 +65,8 @@ export class PortablePlane implements Dataplane {
   }
 
   get counterBlocks(): readonly Float64Array[] {
+    // Asked for when somebody looks: it is a system call.
+    if (!this.#stopped) this.#counters[TOTAL.OVERFLOWED] = this.#setup.underlay.dropped;
     return [this.#counters];
   }
 
@@ -114,7 +116,6 @@ export class PortablePlane implements Dataplane {
     if (!this.#engine.isBlocked) leaveEpoch(this.#words, READER);
     if (!this.#icmp.isEmpty) this.#icmp.drain(this.#setup.sendIcmp);
     const { device, underlay } = this.#setup;
-    this.#counters[TOTAL.OVERFLOWED] = underlay.dropped;
     this.#counters[TOTAL.SYSTEM_CALLS] = device.calls[0]! + underlay.calls[0]!;
     return moved;
   }

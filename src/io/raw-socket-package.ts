@@ -11,7 +11,13 @@ import { HOW_TO_GRANT } from './tun.ts';
  */
 export interface RawSocket extends EventEmitter {
   /** The object around the descriptor; its calls are synchronous and throw an Error with strerror(3) text. */
-  readonly wrap: {
+  readonly wrap: Pick<EventEmitter, 'on' | 'removeAllListeners'> & {
+    /** One recvfrom(2) into `bytes`, cut off at its end; calls `received` before it returns. */
+    recv(bytes: Uint8Array, received: (bytes: Uint8Array, length: number, source: string) => void): void;
+    /** Stops watching the socket for reading or writing. */
+    pause(receive: boolean, send: boolean): void;
+    /** Fills `value`; returns how many bytes. */
+    getOption(level: number, option: number, value: Uint8Array, length: number): number;
     send(bytes: Uint8Array, at: number, length: number, address: string, sent: (bytes: number) => void): void;
   };
   setOption(level: number, option: number, value: number): void;
@@ -30,6 +36,9 @@ export const SOCKET_OPTION = {
   IP_MTU_DISCOVER: 10,
   SO_SNDBUF: 7,
   SO_RCVBUF: 8,
+  SO_SNDBUFFORCE: 32,
+  SO_RCVBUFFORCE: 33,
+  SO_MEMINFO: 55,
   ICMP_FILTER: 1,
 } as const;
 export const PMTU_DISCOVER_PROBE = 3;

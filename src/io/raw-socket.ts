@@ -1,5 +1,6 @@
 import { type Address, formatAddress } from '../base/address.ts';
-import { type Batch, PACKET_BYTES_MAX } from './batch.ts';
+import { readU32 } from '../packet/bytes.ts';
+import { type Batch, LAYOUT, PACKET_BYTES_MAX } from './batch.ts';
 import { NEGATED } from './errno.ts';
 import type { PacketIo, UnderlaySocket } from './packet-io.ts';
 import {
@@ -15,6 +16,12 @@ import {
 /** IP in IP, RFC 2003. */
 const PROTOCOL_IPIP = 4;
 
+/** Offset of the destination in an IPv4 header. */
+const DESTINATION = 16;
+
+/** What the package would receive into, and is never used. */
+const PACKAGE_BUFFER_BYTES = 64;
+
 /** Addresses whose text is remembered; a gateway has as many peers. */
 const TEXTS_MAX = 4096;
 
@@ -23,55 +30,66 @@ export interface RawSocketIoOptions {
   readonly address: Address;
   readonly receiveBufferBytes?: number;
   readonly sendBufferBytes?: number;
-  /** Received packets that wait to be fetched; the next ones are dropped and counted. */
-  readonly slots?: number;
 }
 
+/** The package wants an object for the memory of each slot; they are made once for a batch. */
+interface Rooms {
+  readonly batch: Batch;
+  readonly views: readonly Uint8Array[];
+}
+
+/** Index of SK_MEMINFO_DROPS, and how many u32 SO_MEMINFO gives (linux/sock_diag.h). */
+const MEMINFO_DROPS = 8;
+const MEMINFO_CELLS = 9;
+
 /**
- * The portable underlay: protocol 4 over the npm package raw-socket, headers included, on the main thread only. The package reads one
- * packet per turn of the event loop; it is copied into a ring of slots that `receive` empties.
+ * The portable underlay: protocol 4 over the npm package raw-socket, headers included, on the main thread only.
  *
- *   slots:  | free | head ... waiting ... | free |     head = oldest, count = how many wait
- *
- * Sending does not use the package's queue (`Socket.send`). That queue moves one packet per turn of the loop, and only in turns in which
- * nothing can be read, so a steady stream of received packets stops it altogether. The call under it, `wrap.send`, is one sendto(2),
- * which is also what lets `send` tell what the kernel refused; nothing is ever in flight.
+ * Neither of the package's own ways to move packets is used. Its 'message' event brings one packet per turn of the event loop, in a
+ * buffer of its own; its queue (`Socket.send`) moves one per turn, and only in turns in which nothing can be read, so a steady stream of
+ * received packets stops it altogether. The calls under them, `wrap.recv` and `wrap.send`, are one recvfrom(2) and one sendto(2) each:
+ * called in a row they empty the socket's queue into the slots of a batch and tell at once what the kernel refused. Nothing is in flight,
+ * and what is not fetched waits in the kernel, which counts what it has to drop.
  */
 export class RawSocketIo implements PacketIo, UnderlaySocket {
   readonly calls = new Float64Array(1);
   readonly #socket: RawSocket;
   #accepted: readonly Address[];
-  readonly #slots: number;
-  readonly #bytes: Uint8Array;
-  readonly #length: Int32Array;
+  /** A sent packet whose pieces lie apart, put together. */
   readonly #gathered = new Uint8Array(PACKET_BYTES_MAX);
   readonly #texts = new Map<Address, string>();
-  #head = 0;
-  #count = 0;
-  #dropped = 0;
+  readonly #memory = new Uint32Array(MEMINFO_CELLS);
+  #rooms: Rooms | undefined;
+  #receivedBytes = 0;
+  readonly #received = (_bytes: Uint8Array, length: number): void => {
+    this.#receivedBytes = length;
+  };
+  /** The kernel said that packets wait, and has not said since that none do. */
+  #isReadable = false;
+  /** Its saying so again would only take turns of the event loop. */
+  #isPaused = false;
   #refused = 0;
   #closed = false;
   #ready: () => void = () => {};
 
   /** Throws ISTHMUS_ERR_ADDON or ISTHMUS_ERR_PRIVILEGE. */
   static open(options: RawSocketIoOptions): RawSocketIo {
-    return new RawSocketIo(openRawSocket(PROTOCOL_IPIP, PACKET_BYTES_MAX), options);
+    return new RawSocketIo(openRawSocket(PROTOCOL_IPIP, PACKAGE_BUFFER_BYTES), options);
   }
 
   private constructor(socket: RawSocket, options: RawSocketIoOptions) {
     this.#accepted = options.address === 0 ? [] : [options.address];
-    this.#slots = options.slots ?? 256;
-    this.#bytes = new Uint8Array(this.#slots * PACKET_BYTES_MAX);
-    this.#length = new Int32Array(this.#slots);
     this.#socket = socket;
-    socket.on('message', (packet: Uint8Array) => this.#take(packet));
-    // EAGAIN after a spurious wake-up comes this way. The package closes the socket itself on an error of its watcher, which needs an error
-    // queued on the socket, and without IP_RECVERR the kernel queues none on a raw socket.
+    socket.wrap.removeAllListeners('recvReady');
+    socket.wrap.on('recvReady', () => this.#wake());
+    // The package closes the socket itself on an error of its watcher, which needs an error queued on the socket, and without IP_RECVERR
+    // the kernel queues none on a raw socket.
     socket.on('error', () => {});
     socket.setOption(SOCKET_LEVEL.IP, SOCKET_OPTION.IP_HDRINCL, 1);
     socket.setOption(SOCKET_LEVEL.IP, SOCKET_OPTION.IP_MTU_DISCOVER, PMTU_DISCOVER_PROBE);
-    socket.setOption(SOCKET_LEVEL.SOCKET, SOCKET_OPTION.SO_RCVBUF, options.receiveBufferBytes ?? 8 << 20);
-    socket.setOption(SOCKET_LEVEL.SOCKET, SOCKET_OPTION.SO_SNDBUF, options.sendBufferBytes ?? 4 << 20);
+    const { SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF, SO_SNDBUFFORCE } = SOCKET_OPTION;
+    setBuffer(socket, SO_RCVBUFFORCE, SO_RCVBUF, options.receiveBufferBytes ?? 8 << 20);
+    setBuffer(socket, SO_SNDBUFFORCE, SO_SNDBUF, options.sendBufferBytes ?? 4 << 20);
   }
 
   /** The package cannot bind(2): the kernel picks the way by the destination alone, whatever `source` is. */
@@ -85,18 +103,30 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
     this.#ready = ready;
   }
 
+  /**
+   * Every packet goes to its large slot: recvfrom(2) takes one piece of memory, and how long the packet is shows only afterwards.
+   * The package allocates for each (the sender's address as text), and throws when nothing is left; both are its price.
+   */
   receive(batch: Batch): number {
     if (this.#closed) return NEGATED.EBADF;
+    if (!this.#isReadable) return 0;
+    const views = this.#viewsOf(batch);
     let count = 0;
-    while (count < batch.capacity && this.#count > 0) {
-      const length = this.#length[this.#head] as number;
-      const start = this.#head * PACKET_BYTES_MAX;
-      const at = batch.roomFor(count, length);
-      batch.bytes.set(this.#bytes.subarray(start, start + length), at);
+    // Packets that are not ours count too: a flood of them must not hold the event loop.
+    for (let looks = 0; looks < batch.capacity; looks++) {
+      this.calls[0]! += 1;
+      try {
+        this.#socket.wrap.recv(views[count]!, this.#received);
+      } catch (error) {
+        this.#isReadable = false;
+        if (this.#isPaused) this.#watch(true);
+        // An error behind packets that came in waits for the next call, which meets it first.
+        return count > 0 ? count : errnoOfText((error as Error).message);
+      }
+      const at = batch.layout[LAYOUT.LARGE_AT]! + count * batch.layout[LAYOUT.LARGE_STRIDE]!;
+      if (!this.#isForUs(batch.bytes, at, this.#receivedBytes)) continue;
       batch.at[count] = at;
-      batch.length[count] = length;
-      this.#head = (this.#head + 1) % this.#slots;
-      this.#count--;
+      batch.length[count] = this.#receivedBytes;
       count++;
     }
     return count;
@@ -112,6 +142,7 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
       // The package's call takes one piece of memory.
       if (pieces > 0) batch.gather(i, pair, this.#gathered, 0);
       pair += 2 * pieces;
+      this.calls[0]! += 1;
       try {
         if (pieces > 0) this.#socket.wrap.send(this.#gathered, 0, length, address, ignore);
         else this.#socket.wrap.send(batch.bytes, batch.at[i] as number, length, address, ignore);
@@ -125,9 +156,12 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
     return to - from;
   }
 
-  /** Packets dropped because nobody fetched them in time. */
+  /** Packets that the kernel dropped because the receive buffer was full, since the socket was opened. A system call. */
   get dropped(): number {
-    return this.#dropped;
+    if (this.#closed) return 0;
+    const bytes = new Uint8Array(this.#memory.buffer);
+    this.#socket.wrap.getOption(SOCKET_LEVEL.SOCKET, SOCKET_OPTION.SO_MEMINFO, bytes, bytes.length);
+    return this.#memory[MEMINFO_DROPS]!;
   }
 
   /** Packets that the kernel refused to send for other reasons than being full. */
@@ -141,25 +175,37 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
     closeRawSocket(this.#socket);
   }
 
-  #take(packet: Uint8Array): void {
-    if (this.#closed || !this.#isForUs(packet)) return;
-    if (this.#count === this.#slots) {
-      this.#dropped++;
-    } else {
-      const slot = (this.#head + this.#count) % this.#slots;
-      this.#bytes.set(packet, slot * PACKET_BYTES_MAX);
-      this.#length[slot] = packet.length;
-      this.#count++;
-    }
+  /** Whoever is woken takes what waits; if he leaves some, he comes back for it, and need not be told of it in each turn of the event loop. */
+  #wake(): void {
+    if (this.#closed) return;
+    this.#isReadable = true;
     this.#ready();
+    if (this.#isReadable && !this.#isPaused && !this.#closed) this.#watch(false);
+  }
+
+  #watch(on: boolean): void {
+    this.#isPaused = !on;
+    this.#socket.wrap.pause(!on, true);
+  }
+
+  #viewsOf(batch: Batch): readonly Uint8Array[] {
+    if (this.#rooms?.batch !== batch) {
+      const { bytes, layout, capacity } = batch;
+      const first = layout[LAYOUT.LARGE_AT]!;
+      const views = Array.from({ length: capacity }, (_, slot) => {
+        const at = first + slot * layout[LAYOUT.LARGE_STRIDE]!;
+        return bytes.subarray(at, at + layout[LAYOUT.LARGE_BYTES]!);
+      });
+      this.#rooms = { batch, views };
+    }
+    return this.#rooms.views;
   }
 
   /** The package cannot attach a filter, so this does what the filter of the batch socket does. */
-  #isForUs(packet: Uint8Array): boolean {
-    if (packet.length < 20) return false;
+  #isForUs(bytes: Uint8Array, at: number, length: number): boolean {
+    if (length < 20) return false;
     if (this.#accepted.length === 0) return true;
-    const [a, b, c, d] = [packet[16], packet[17], packet[18], packet[19]] as [number, number, number, number];
-    return this.#accepted.includes(((a << 24) | (b << 16) | (c << 8) | d) >>> 0);
+    return this.#accepted.includes(readU32(bytes, at + DESTINATION));
   }
 
   #text(address: Address): string {
@@ -170,6 +216,15 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
       this.#texts.set(address, text);
     }
     return text;
+  }
+}
+
+/** What CAP_NET_ADMIN allows beyond net.core.rmem_max and wmem_max, else what they allow. */
+function setBuffer(socket: RawSocket, force: number, plain: number, bytes: number): void {
+  try {
+    socket.setOption(SOCKET_LEVEL.SOCKET, force, bytes);
+  } catch {
+    socket.setOption(SOCKET_LEVEL.SOCKET, plain, bytes);
   }
 }
 
