@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatCidr } from '../src/base/address.ts';
+import type { ClusterEntry } from '../src/measure/shipped-gateway.ts';
 import { median } from '../src/measure/statistics.ts';
 import { type TwoClusters, twoClusters } from '../src/measure/two-clusters.ts';
-import { type ClusterEntry, GatewayProcess } from '../test/system/topology/gateway-process.ts';
+import { GatewayProcess } from '../test/system/topology/gateway-process.ts';
 import type { MemoryRow, MemorySection } from './results.ts';
 import { say } from './sandboxed.ts';
 

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../src/base/errors.ts';
+import type { ConfigurationChange } from '../../src/measure/shipped-gateway.ts';
 import { twoClusters } from '../../src/measure/two-clusters.ts';
 import { monotonicMs } from '../../test/system/topology/agent/monotonic.ts';
 import { TRAFFIC_AGENT } from '../../test/system/topology/agent-commands.ts';
-import { type ConfigurationChange, GatewayProcess } from '../../test/system/topology/gateway-process.ts';
+import { GatewayProcess } from '../../test/system/topology/gateway-process.ts';
 import { RAW_SOCKET } from '../../test/system/topology/variants.ts';
 import type { CollectionsRow, CollectionsSection } from '../results.ts';
 import { say } from '../sandboxed.ts';

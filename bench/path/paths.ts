@@ -1,8 +1,9 @@
 import { lacking } from '../../src/measure/sandbox.ts';
+import type { ConfigurationChange } from '../../src/measure/shipped-gateway.ts';
 import type { GatewayMachine, TwoClusters } from '../../src/measure/two-clusters.ts';
 import { twoClusters } from '../../src/measure/two-clusters.ts';
 import { TRAFFIC_AGENT, type TrafficAgent } from '../../test/system/topology/agent-commands.ts';
-import { type ConfigurationChange, joinClusters } from '../../test/system/topology/gateway-process.ts';
+import { joinClusters } from '../../test/system/topology/gateway-process.ts';
 import { RAW_SOCKET } from '../../test/system/topology/variants.ts';
 
 /** The port that floods go to. */

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { entryOf } from '../../src/measure/shipped-gateway.ts';
 import { type Machine, poll } from '../../src/measure/topology.ts';
 import { type TwoClusters, twoClusters } from '../../src/measure/two-clusters.ts';
 import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
-import { entryOf, GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
+import { GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { flows, whilePinging } from './topology/ping-series.ts';
 import { inScene, systemTest } from './topology/scene.ts';
 import { BATCH, RAW_SOCKET, TWO_WORKERS } from './topology/variants.ts';

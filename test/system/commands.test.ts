@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PeerRow, RouteRow, Status, Trace } from '../../src/admin/view.ts';
+import { entryOf } from '../../src/measure/shipped-gateway.ts';
 import { twoClusters } from '../../src/measure/two-clusters.ts';
-import { entryOf, GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
+import { GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { inScene, suiteInScene, systemTest } from './topology/scene.ts';
 
 const IDLE_MIB_MAX = 120;

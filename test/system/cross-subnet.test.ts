@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { type ClusterEntry, entryOf } from '../../src/measure/shipped-gateway.ts';
 import { poll } from '../../src/measure/topology.ts';
 import type { PingAnswer } from './topology/agent-commands.ts';
-import { type ClusterEntry, entryOf, type GatewayProcess } from './topology/gateway-process.ts';
+import type { GatewayProcess } from './topology/gateway-process.ts';
 import { flows, whilePinging } from './topology/ping-series.ts';
 import { inScene, systemTest } from './topology/scene.ts';
 import {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { entryOf } from '../../src/measure/shipped-gateway.ts';
 import { poll } from '../../src/measure/topology.ts';
 import type { PingAnswer } from './topology/agent-commands.ts';
 import { TRAFFIC_AGENT, type TrafficAgent } from './topology/agent-commands.ts';
-import { entryOf, type JoinedClusters } from './topology/gateway-process.ts';
+import type { JoinedClusters } from './topology/gateway-process.ts';
 import { joinedWithWatchedFiles } from './topology/late-network.ts';
 import { inScene, systemTest } from './topology/scene.ts';
 import { BATCH, RAW_SOCKET } from './topology/variants.ts';

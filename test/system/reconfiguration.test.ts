@@ -1,14 +1,9 @@
 import assert from 'node:assert/strict';
+import { type ConfigurationChange, entryOf } from '../../src/measure/shipped-gateway.ts';
 import { poll } from '../../src/measure/topology.ts';
 import { twoClusters } from '../../src/measure/two-clusters.ts';
 import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
-import {
-  type ConfigurationChange,
-  entryOf,
-  GatewayProcess,
-  type JoinedClusters,
-  joinClusters,
-} from './topology/gateway-process.ts';
+import { GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { joinedWithWatchedFiles } from './topology/late-network.ts';
 import { inScene, systemTest } from './topology/scene.ts';
 

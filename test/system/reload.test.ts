@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { entryOf } from '../../src/measure/shipped-gateway.ts';
 import { poll } from '../../src/measure/topology.ts';
 import { twoClusters } from '../../src/measure/two-clusters.ts';
 import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
-import { entryOf, GatewayProcess, joinClusters } from './topology/gateway-process.ts';
+import { GatewayProcess, joinClusters } from './topology/gateway-process.ts';
 import { inScene, systemTest } from './topology/scene.ts';
 
 const CIDRS = 10_000;

@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import type { Daemon } from '../../../src/measure/daemon.ts';
+import { PROGRAM } from '../../../src/measure/shipped-gateway.ts';
 import {
   type ClusterMachines,
   type TwoClusters,
@@ -10,7 +11,7 @@ import {
 } from '../../../src/measure/two-clusters.ts';
 import { KubeApiServer } from '../../fixtures/kube-api-server.ts';
 import type { KubeClient, KubeObject } from '../../fixtures/kube-client.ts';
-import { GatewayProcess, PROGRAM } from './gateway-process.ts';
+import { GatewayProcess } from './gateway-process.ts';
 
 /**
  * Two clusters, each with a real API server on its first gateway machine, where its own gateways and, over the underlay, those of the other

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatAddress, parseCidr } from '../../../src/base/address.ts';
+import { entryOf } from '../../../src/measure/shipped-gateway.ts';
 import { type TwoClusters, twoClusters } from '../../../src/measure/two-clusters.ts';
 import { installCalicoCrds } from '../../fixtures/calico-crds.ts';
 import { KubeApiServer } from '../../fixtures/kube-api-server.ts';
@@ -11,7 +12,7 @@ import {
   type PlannedNode,
   planNodes,
 } from '../../fixtures/many-nodes.ts';
-import { entryOf, GatewayProcess } from './gateway-process.ts';
+import { GatewayProcess } from './gateway-process.ts';
 
 /**
  * Remote clusters of many nodes, each with a real API server behind the router, that the gateway of A reads:

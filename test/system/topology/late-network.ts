@@ -1,11 +1,10 @@
-import { twoClusters } from '../../../src/measure/two-clusters.ts';
 import {
   type ClusterEntry,
   type ConfigurationChange,
   entryOf,
-  type JoinedClusters,
-  joinClusters,
-} from './gateway-process.ts';
+} from '../../../src/measure/shipped-gateway.ts';
+import { twoClusters } from '../../../src/measure/two-clusters.ts';
+import { type JoinedClusters, joinClusters } from './gateway-process.ts';
 
 /** A network of B that A's gateway is told of by its watched file only, while traffic flows. */
 export const LATE_CIDR = '10.3.0.0/24';

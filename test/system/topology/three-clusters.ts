@@ -1,13 +1,11 @@
-import type { Machine } from '../../../src/measure/topology.ts';
-import { type ClusterName, type GatewayMachine, twoClusters } from '../../../src/measure/two-clusters.ts';
 import {
   type ClusterEntry,
   type ConfigurationChange,
   entryOf,
-  GatewayProcess,
-  type JoinedClusters,
-  joinClusters,
-} from './gateway-process.ts';
+} from '../../../src/measure/shipped-gateway.ts';
+import type { Machine } from '../../../src/measure/topology.ts';
+import { type ClusterName, type GatewayMachine, twoClusters } from '../../../src/measure/two-clusters.ts';
+import { GatewayProcess, type JoinedClusters, joinClusters } from './gateway-process.ts';
 
 /**
  * The gateways of A and B on one segment, that of C behind a router. B's has a second cable to a network behind the router, too:

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import type { ConfigurationChange } from './gateway-process.ts';
+import type { ConfigurationChange } from '../../../src/measure/shipped-gateway.ts';
 
 /** The ways a gateway moves packets: whatever holds for one must hold for all. */
 export interface Variant {
