@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { ERROR_CODES, GatewayError, messageOf } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
 import { readVersion } from '../observe/version.ts';
+import { benchCommand } from './bench.ts';
 import { clustersCommand } from './clusters.ts';
 import { configCommand } from './config.ts';
 import { dnsCommand } from './dns.ts';
@@ -35,6 +36,7 @@ export function buildProgram(terminal: Terminal): Command {
     clustersCommand(terminal),
     dnsCommand(terminal),
     traceCommand(terminal),
+    benchCommand(terminal),
     reloadCommand(terminal),
     joinCommand(terminal),
     grantCommand(terminal),

@@ -63,6 +63,16 @@ export function closeRawSocket(socket: RawSocket): void {
   socket.close();
 }
 
+/** Why the package cannot be used, in one line; undefined when it can. */
+export function rawSocketLacks(): string | undefined {
+  try {
+    loadPackage();
+    return undefined;
+  } catch (error) {
+    return messageOf(error).split('\n')[0];
+  }
+}
+
 function loadPackage(): RawSocketPackage {
   if (!isMainThread) {
     throw new GatewayError('ISTHMUS_ERR_ADDON', 'the package raw-socket works on the main thread only');

@@ -6,6 +6,9 @@ import { check, inSlices, waitUntil } from './slices.ts';
 /** The default of a machine may be BBR, whose pacing measures the timer and not the path. Reno is in every kernel and allowed to all. */
 export const CONGESTION = 'reno';
 
+/** What the senders have under way at the end is read, not answered with a reset that they would take for a failure. */
+const LINGER_MS = 1000;
+
 /** Opens the connections of one request at once, and writes to them from its start to its end. */
 export async function sendStreams(native: Native, request: StreamOutRequest): Promise<{ bytes: number }> {
   const fds = new Int32Array(request.connections).fill(-1);
@@ -43,7 +46,10 @@ export class StreamSink {
       await inSlices(request.startAtNs, 'recv', 'TCP', slice);
       const before = bytes[0]!;
       await inSlices(request.endAtNs, 'recv', 'TCP', slice);
-      return { bytes: bytes[0]! - before };
+      const counted = bytes[0]! - before;
+      const areOver = (): boolean => fds.every((fd) => fd < 0);
+      await inSlices(request.endAtNs + LINGER_MS * 1e6, 'recv', 'TCP', slice, areOver);
+      return { bytes: counted };
     } finally {
       for (const fd of fds) if (fd >= 0) this.#native.close(fd);
     }

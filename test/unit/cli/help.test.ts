@@ -30,6 +30,7 @@ Commands:
   clusters [options]         list the remote clusters that are joined, and how fresh they are
   dns [options]              print the CoreDNS configuration that resolves names of another cluster
   trace [options] <address>  tell what becomes of a packet to an address
+  bench                      measure throughput, packet rate and latency
   reload [options]           make the running gateway read its configuration file again
   join [options]             join two Kubernetes clusters
   grant [options]            let another cluster read ours: one half of join

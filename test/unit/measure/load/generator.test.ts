@@ -98,6 +98,17 @@ test('streams carry bytes over every connection until their end', async () => {
   assert.equal(received.bytes, sent.bytes);
 });
 
+test('a receiver that has counted reads on until the sender is done, which so meets no reset', async () => {
+  const sink = new StreamSink(native, PORT);
+  const startAtNs = monotonicNs();
+  const receiving = sink.receive({ startAtNs, endAtNs: startAtNs + 30e6 });
+  const request = { destination: HOST, port: PORT, connections: 1, mss: null, startAtNs };
+  const sent = await sendStreams(native, { ...request, endAtNs: startAtNs + 100e6 });
+  const received = await receiving;
+  sink.close();
+  assert.ok(received.bytes < sent.bytes);
+});
+
 test('a stream to a port where nobody listens fails with the error and the address', async () => {
   const startAtNs = monotonicNs();
   const request = { destination: HOST, port: PORT, connections: 1, mss: null, startAtNs };

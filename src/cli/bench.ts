@@ -1,0 +1,12 @@
+import { Command } from 'commander';
+import { benchLocalCommand } from './bench-local.ts';
+import type { Terminal } from './terminal.ts';
+
+export function benchCommand(terminal: Terminal): Command {
+  return new Command('bench')
+    .summary('measure throughput, packet rate and latency')
+    .description(
+      'Measures what a path carries, beside plain forwarding and kernel tunnels on the same machine.',
+    )
+    .addCommand(benchLocalCommand(terminal));
+}

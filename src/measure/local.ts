@@ -1,0 +1,58 @@
+import { GatewayError } from '../base/errors.ts';
+import { readVersion } from '../observe/version.ts';
+import { describeMachine, loadNow } from './describe.ts';
+import { hasIperf, IPERF_WORDS } from './iperf.ts';
+import { CONGESTION } from './load/streams.ts';
+import type { BenchResult, Progress } from './model.ts';
+import { PATHS } from './paths.ts';
+import { type MeasureOptions, planOf } from './plan.ts';
+import { measureRounds } from './rounds.ts';
+import { isInsideSandbox, probeSandbox } from './sandbox.ts';
+import { runInSandbox } from './sandboxed.ts';
+
+/** The program that runs in the sandbox. */
+const INSIDE = new URL('./inside.js', import.meta.url);
+
+/**
+ * Measures paths between namespaces of this machine, in a sandbox that takes everything along when it ends. As root or as a user who
+ * may make user namespaces; throws ISTHMUS_ERR_PRIVILEGE with what is missing. When `signal` aborts, the measurement that runs is finished
+ * and the result is of what there is.
+ */
+export async function measurePaths(
+  options: MeasureOptions,
+  progress: Progress,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<BenchResult> {
+  if (isInsideSandbox()) return measureHere(options, progress, signal);
+  const sandbox = probeSandbox();
+  if (!sandbox.possible) throw new GatewayError('ISTHMUS_ERR_PRIVILEGE', sandbox.reason);
+  return runInSandbox<BenchResult>(sandbox.command, INSIDE, options, progress, signal);
+}
+
+/** Inside the sandbox. */
+async function measureHere(
+  options: MeasureOptions,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<BenchResult> {
+  const plan = planOf(options);
+  const loadBefore = loadNow();
+  const at = new Date().toISOString();
+  const { paths, left } = await measureRounds(PATHS, options, plan, progress, signal);
+  return {
+    schema: 1,
+    program: readVersion(),
+    mode: 'local',
+    machine: describeMachine(),
+    run: {
+      ...{ at, loadBefore, seed: options.seed, rounds: options.rounds, command: options.command },
+      ...{ seconds: plan.tcpSeconds, streams: plan.streams, tcpProgram: tcpProgram() },
+    },
+    paths,
+    left,
+  };
+}
+
+function tcpProgram(): string {
+  return hasIperf() ? ['iperf3', ...IPERF_WORDS].join(' ') : `isthmus's own, ${CONGESTION}`;
+}

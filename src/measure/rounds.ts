@@ -1,0 +1,200 @@
+import { messageOf } from '../base/errors.ts';
+import { Prng } from '../base/prng.ts';
+import type { Ends } from './ends.ts';
+import { LocalEnds } from './local-ends.ts';
+import type { PathResult, Progress } from './model.ts';
+import {
+  type OpenPath,
+  type PathSpec,
+  referenceOf,
+  setOffloads,
+  type Variant,
+  variantLacks,
+  variantsOf,
+} from './paths.ts';
+import type { MeasureOptions, Plan } from './plan.ts';
+import { shuffled } from './statistics.ts';
+import { type Cell, emptyCell, type Step, stepsOf } from './steps.ts';
+
+export interface Measured {
+  readonly paths: readonly PathResult[];
+  readonly left: readonly string[];
+}
+
+interface Ready {
+  readonly path: OpenPath;
+  readonly ends: Ends;
+}
+
+interface Runner {
+  readonly variant: Variant;
+  readonly ready: Ready;
+  readonly cell: Cell;
+  readonly steps: readonly Step[];
+}
+
+/** A gateway that ends hands over its whole log: the reason stands at its beginning. */
+const REASON_CHARACTERS_MAX = 400;
+/** Measurements that may fail one after the other before the rest of a path's round is given up: a dead path costs seconds each. */
+const FAILURES_IN_A_ROW = 2;
+
+/**
+ * Every variant once in each round, in a new order each time: what disturbs the machine for a while disturbs all of them. Ends early,
+ * with what it has, when `signal` aborts.
+ */
+export async function measureRounds(
+  specs: readonly PathSpec[],
+  options: MeasureOptions,
+  plan: Plan,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Measured> {
+  const left: string[] = [];
+  const variants = chosen(variantsOf(specs), options.only, left);
+  const opened = new Map<PathSpec, Ready>();
+  try {
+    await openAll(variants, plan, progress, signal, opened, left);
+    const runners = runnersOf(variants, opened, plan);
+    if (runners.length === 0 && !signal.aborted) throw new Error(nothingOpened(options, left));
+    await runRounds(runners, options, progress, signal);
+    if (signal.aborted) left.push('the rest: the run was stopped');
+    return { paths: runners.map(({ cell }) => cell), left };
+  } finally {
+    for (const { path } of opened.values()) await path.close();
+  }
+}
+
+function nothingOpened(options: MeasureOptions, left: readonly string[]): string {
+  return left.length === 0
+    ? `no path has a name like ${options.only.join(' or ')}`
+    : `no path could be opened: ${left.join('; ')}`;
+}
+
+/** Names are matched as a whole where one is the same, else in part: `Isthmus` is one path, `vxlan` is `kernel VXLAN`. */
+function chosen(variants: readonly Variant[], only: readonly string[], left: string[]): Variant[] {
+  const words = only.map((word) => word.toLowerCase());
+  const names = new Set(variants.map(({ spec }) => spec.name.toLowerCase()));
+  const wanted = ({ spec }: Variant): boolean => {
+    const name = spec.name.toLowerCase();
+    return (
+      words.length === 0 || words.some((word) => (names.has(word) ? name === word : name.includes(word)))
+    );
+  };
+  return variants.filter(wanted).filter((variant) => {
+    const reason = variantLacks(variant);
+    if (reason !== undefined) left.push(`${variant.name}: ${reason}`);
+    return reason === undefined;
+  });
+}
+
+async function openAll(
+  variants: readonly Variant[],
+  plan: Plan,
+  progress: Progress,
+  signal: AbortSignal,
+  opened: Map<PathSpec, Ready>,
+  left: string[],
+): Promise<void> {
+  for (const spec of new Set(variants.map((variant) => variant.spec))) {
+    if (signal.aborted) return;
+    progress({ round: 0, rounds: 0, path: spec.name, what: 'opening', done: 0, total: 0, text: '' });
+    // A kernel without VXLAN, say, must not cost the other paths' figures.
+    await openReady(spec, plan).then(
+      (ready) => opened.set(spec, ready),
+      (error: unknown) => left.push(`${spec.name}: ${oneLine(error)}`),
+    );
+  }
+}
+
+/** With a moment of every kind of traffic, so that no first round meets code that was never run. */
+async function openReady(spec: PathSpec, plan: Plan): Promise<Ready> {
+  const path = await spec.open();
+  try {
+    const ends = await LocalEnds.open(path.scene);
+    await ends.roundTrips(1, 1);
+    await ends.tcpOfSize(1000, plan.warmUpSeconds);
+    await ends.datagrams('64', null, plan.floodMs);
+    return { path, ends };
+  } catch (error) {
+    await path.close();
+    throw error;
+  }
+}
+
+function runnersOf(variants: readonly Variant[], opened: ReadonlyMap<PathSpec, Ready>, plan: Plan): Runner[] {
+  const names = new Set(variants.filter(({ spec }) => opened.has(spec)).map(({ name }) => name));
+  return variants.flatMap((variant) => {
+    const ready = opened.get(variant.spec);
+    if (ready === undefined) return [];
+    const reference = referenceOf(variant);
+    const cell = emptyCell(variant.name, variant.spec.kind, names.has(reference) ? reference : null);
+    // Offloads change nothing for datagrams, which nobody merges: one size shows that, the wire variant has them all.
+    const isBoth = variant.offloads && names.has(`${variant.name}, W`);
+    const sizes = isBoth ? plan.sizes.slice(0, 1) : plan.sizes;
+    return [{ variant, ready, cell, steps: stepsOf(cell, plan, sizes, isBoth ? [] : plan.sizes) }];
+  });
+}
+
+async function runRounds(
+  runners: readonly Runner[],
+  options: MeasureOptions,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  const prng = new Prng(options.seed);
+  const inRound = runners.reduce((sum, { steps }) => sum + steps.length, 0);
+  const total = inRound * options.rounds;
+  let done = 0;
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const runner of shuffled(runners, (bound) => prng.below(bound))) {
+      if (signal.aborted) return;
+      const where = { round, rounds: options.rounds, path: runner.variant.name, total };
+      await runSteps(runner, `round ${round}`, signal, (what, ended, text) =>
+        progress({ ...where, what, done: done + ended, text }),
+      );
+      done += runner.steps.length;
+    }
+  }
+}
+
+async function runSteps(
+  { variant, ready, cell, steps }: Runner,
+  round: string,
+  signal: AbortSignal,
+  tell: (what: string, ended: number, text: string) => void,
+): Promise<void> {
+  const fail = (what: string, error: unknown): void => {
+    cell.failures.push(`${round}: ${what}: ${oneLine(error)}`);
+  };
+  try {
+    await setOffloads(ready.path.scene, variant.offloads);
+  } catch (error) {
+    return fail('offloads', error);
+  }
+  let failed = 0;
+  for (const [index, { what, run }] of steps.entries()) {
+    if (signal.aborted) return;
+    if (failed >= FAILURES_IN_A_ROW) return fail('the rest', `left out after ${failed} failures in a row`);
+    tell(what, index, '');
+    const notes = cell.failures.length;
+    try {
+      const text = await run(ready.ends);
+      failed = 0;
+      tell(what, index + 1, text);
+    } catch (error) {
+      failed++;
+      fail(what, error);
+      tell(what, index + 1, `failed: ${oneLine(error)}`);
+    }
+    // What a step noted by itself does not know its round.
+    for (let note = notes; note < cell.failures.length; note++) {
+      if (!cell.failures[note]!.startsWith('round '))
+        cell.failures[note] = `${round}: ${cell.failures[note]}`;
+    }
+  }
+}
+
+function oneLine(error: unknown): string {
+  const line = messageOf(error).replaceAll(/\s+/g, ' ').trim();
+  return line.length <= REASON_CHARACTERS_MAX ? line : `${line.slice(0, REASON_CHARACTERS_MAX)}…`;
+}
