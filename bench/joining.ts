@@ -1,5 +1,5 @@
+import { monotonicMs } from '../src/measure/load/monotonic.ts';
 import { median } from '../src/measure/statistics.ts';
-import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
 import { TRAFFIC_AGENT } from '../test/system/topology/agent-commands.ts';
 import { isthmusOf, kubernetesClusters } from '../test/system/topology/kubernetes-clusters.ts';
 import type { KubernetesSection } from './results.ts';

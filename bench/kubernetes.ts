@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { monotonicMs } from '../src/measure/load/monotonic.ts';
 import { median } from '../src/measure/statistics.ts';
 import { kubeApiServerMissing } from '../test/fixtures/kube-api-server.ts';
-import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
 import { TRAFFIC_AGENT, type TrafficAgent } from '../test/system/topology/agent-commands.ts';
 import {
   configureReader,

@@ -1,4 +1,5 @@
-import { percentile, type Summary, summary } from '../src/measure/statistics.ts';
+import { percentile, summary } from '../src/measure/statistics.ts';
+import { number, runLine, spread, table } from './markdown.ts';
 import type {
   CollectionsSection,
   ControlSection,
@@ -7,12 +8,10 @@ import type {
   MemorySection,
   MicroFigure,
   MicroSection,
-  PathFigures,
   RestartSection,
   Results,
-  Run,
-  ThroughputSection,
 } from './results.ts';
+import { missedThroughput, throughputPart } from './throughput-report.ts';
 
 const MEMORY_MIB_MAX: Readonly<Record<number, number>> = { 0: 120, 100000: 250 };
 const READY_SECONDS_MAX: Readonly<Record<number, number>> = { 10000: 3 };
@@ -42,84 +41,6 @@ export function reportOf(results: Results): string {
     results.micro && microPart(results.micro),
   ];
   return parts.filter(Boolean).join('\n\n');
-}
-
-function runLine(run: Run): string {
-  return [
-    `${run.date} UTC, commit ${run.commit}`,
-    `${run.cpu}, ${run.cores} cores, ${run.memoryGiB} GiB, Linux ${run.kernel}, Node ${run.node}`,
-    `load before the run ${run.loadBefore}`,
-    `\`${run.command}\``,
-  ].join(' · ');
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  const rule = head.map((_, column) => (column === 0 ? '---' : '---:'));
-  return [line(head), line(rule), ...rows.map(line)].join('\n');
-}
-
-/** Three significant digits: more would only show the noise. */
-function number(value: number): string {
-  if (!Number.isFinite(value)) return '–';
-  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en');
-  if (Math.abs(value) >= 10) return value.toFixed(1);
-  return Math.abs(value) >= 0.1 || value === 0 ? value.toFixed(2) : value.toPrecision(2);
-}
-
-function spread({ median, min, max, count }: Summary): string {
-  if (count < 2) return number(median);
-  return `${number(median)} (${number(min)}–${number(max)})`;
-}
-
-function throughputPart(section: ThroughputSection): string {
-  const paths = section.paths;
-  const ratio = (path: PathFigures, of: (path: PathFigures) => readonly number[]): string => {
-    const reference = paths.find((other) => other.name === path.reference);
-    if (reference === undefined || reference === path) return reference === path ? '1' : '–';
-    return number(summary(of(path)).median / summary(of(reference)).median);
-  };
-  const cells = (path: PathFigures, of: (path: PathFigures) => readonly number[]): string[] => [
-    spread(summary(of(path))),
-    ratio(path, of),
-  ];
-  const streams = table(
-    ['path', 'TCP × 1, Gbit/s', 'ratio', 'TCP × 4, Gbit/s', 'ratio'],
-    paths.map((path) => [path.name, ...cells(path, (p) => p.tcpSingle), ...cells(path, (p) => p.tcpFour)]),
-  );
-  const packets = table(
-    [
-      'path',
-      'loss-free, kpps',
-      'ratio',
-      'flood, kpps',
-      'ratio',
-      'RTT median, µs',
-      'ratio',
-      'RTT 99 %, µs',
-      'ratio',
-    ],
-    paths.map((path) => [
-      path.name,
-      ...cells(path, (p) => p.lossFree),
-      ...cells(path, (p) => p.flood),
-      ...cells(path, (p) => p.roundTripMedian),
-      ...cells(path, (p) => p.roundTrip99),
-    ]),
-  );
-  const failures = paths.flatMap((path) =>
-    path.failures.map((failure) => `- failed: ${path.name}, ${failure}`),
-  );
-  const notes = [...section.left.map((left) => `- not measured: ${left}`), ...failures];
-  return [
-    '## Through two gateways',
-    runLine(section.run),
-    `Pod – gateway – router – gateway – pod, each a network namespace of the same machine, all sharing its ${section.run.cores} cores. ${section.rounds} round${section.rounds === 1 ? '' : 's'} (seed ${section.seed}), in each round every path once, in a new order. Isthmus runs with its defaults: ${section.workers} worker${section.workers === 1 ? '' : 's'}, batch socket, unless the row says otherwise. \`W\`: without segmentation offload on the gateways' underlay devices, so that every packet is one of at most 1,500 bytes, as on a wire; the fair measure for a path in userspace, which cannot send 64 KiB at once. Ratios are of medians, to plain forwarding with the same offloads. TCP by ${section.tcpProgram}.`,
-    streams,
-    "Packets are UDP with 64 bytes of payload. Loss-free: the highest rate at which 99.5 % have arrived 10 ms after the last one was sent. Flood: what arrives when the sender sends all it can; the kernel's own paths run in the sender's system call and take no more than they carry, the others drop the rest. RTT: ICMP echo every 2 ms; its percentiles in each round.",
-    packets,
-    ...(notes.length > 0 ? [notes.join('\n')] : []),
-  ].join('\n\n');
 }
 
 function collectionsPart(section: CollectionsSection): string {
@@ -303,6 +224,7 @@ function missed(results: Results): string {
     if (target !== undefined && value > target)
       over.push(`- ${what}: ${number(value)} ${unit}, target ${limit(target)}`);
   };
+  if (results.throughput !== undefined) over.push(...missedThroughput(results.throughput.result));
   for (const figure of results.micro?.figures ?? []) checkFigure(figure, check);
   for (const row of results.memory?.rows ?? []) {
     const routes = `with ${row.routes.toLocaleString('en')} routes`;

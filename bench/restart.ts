@@ -1,6 +1,6 @@
+import { monotonicMs } from '../src/measure/load/monotonic.ts';
 import { median } from '../src/measure/statistics.ts';
 import { twoClusters } from '../src/measure/two-clusters.ts';
-import { monotonicMs } from '../test/system/topology/agent/monotonic.ts';
 import { TRAFFIC_AGENT } from '../test/system/topology/agent-commands.ts';
 import { joinClusters } from '../test/system/topology/gateway-process.ts';
 import type { RestartSection } from './results.ts';

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { BenchResult } from '../src/measure/model.ts';
 
 /** Where and how a section was measured: a number without these says nothing. */
 export interface Run {
@@ -35,34 +36,11 @@ export interface MicroSection {
   readonly figures: readonly MicroFigure[];
 }
 
-/** What one path through the topology gave, round by round. */
-export interface PathFigures {
-  readonly name: string;
-  /** The path its figures are divided by. */
-  readonly reference: string;
-  /** Gbit/s of payload over one connection, and over four at once. */
-  readonly tcpSingle: readonly number[];
-  readonly tcpFour: readonly number[];
-  /** Thousands of packets a second that arrived while more were sent than fit. */
-  readonly flood: readonly number[];
-  /** Thousands of packets a second, the highest rate without loss. */
-  readonly lossFree: readonly number[];
-  /** Microseconds: percentiles of each round. */
-  readonly roundTripMedian: readonly number[];
-  readonly roundTrip99: readonly number[];
-  /** Cells that failed, with the reason. */
-  readonly failures: readonly string[];
-}
-
 export interface ThroughputSection {
   readonly run: Run;
-  readonly rounds: number;
-  readonly seed: number;
-  readonly tcpProgram: string;
+  /** Of a gateway with its defaults. */
   readonly workers: number;
-  readonly paths: readonly PathFigures[];
-  /** Paths that could not be measured here, with the reason. */
-  readonly left: readonly string[];
+  readonly result: BenchResult;
 }
 
 /** Garbage collections of one gateway, by isolate, in two windows of equal length. */

@@ -1,13 +1,15 @@
 import { parseArgs } from 'node:util';
+import { workerCount } from '../src/dataplane/worker-count.ts';
+import { measurePaths } from '../src/measure/local.ts';
+import { defaultSizes } from '../src/measure/plan.ts';
 import { publish } from './publish.ts';
 import { reportOf } from './report.ts';
-import { type CollectionsSection, describeRun, type Results, type ThroughputSection } from './results.ts';
-import { inSandbox } from './sandboxed.ts';
+import { type CollectionsSection, describeRun, type Results } from './results.ts';
+import { inSandbox, say } from './sandboxed.ts';
 
 /**
- * `npm run bench:throughput [-- --write --rounds 5 --only Isthmus,VXLAN --seed 1]`: TCP throughput, packets a second and round-trip
- * time through both gateways beside plain forwarding and kernel VXLAN, then the garbage collections that traffic causes. About six
- * minutes with five rounds. Needs iproute2 and ethtool; iperf3 where it is installed. `--quick` is for trying it out.
+ * `npm run bench:throughput [-- --write --rounds 5 --only Isthmus,VXLAN --seed 1]`: what `isthmus bench local` measures, then the garbage
+ * collections that traffic causes, for bench/RESULTS.md. About eleven minutes with five rounds. Needs iproute2 and ethtool; iperf3 where it is installed. `--quick` is for trying it out.
  */
 const INSIDE = new URL('./inside.js', import.meta.url);
 
@@ -30,16 +32,14 @@ const run = describeRun(
 const results: Results = {};
 if (sections.includes('throughput')) {
   const options = {
-    rounds: values.quick ? 1 : Number(values.rounds),
-    seed: Number(values.seed),
-    tcpSeconds: values.quick ? 1 : 2,
+    ...{ rounds: values.quick ? 1 : Number(values.rounds), seed: Number(values.seed), seconds: 2 },
+    ...{ quick: values.quick, sizes: defaultSizes(values.quick), command: run.command },
     only: values.only === '' ? [] : values.only.split(','),
   };
-  const measured = await inSandbox<Omit<ThroughputSection, 'run'>>(INSIDE, [
-    'throughput',
-    JSON.stringify(options),
-  ]);
-  results.throughput = { run, ...measured };
+  const result = await measurePaths(options, ({ round, rounds, path, what, text }) => {
+    if (text !== '') say(`round ${round}/${rounds}  ${path}  ${what}: ${text}`);
+  });
+  results.throughput = { run, workers: workerCount('auto'), result };
 }
 if (sections.includes('collections')) {
   const options = { windowSeconds: values.quick ? 3 : 10 };

@@ -1,16 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../src/base/errors.ts';
+import { rawSocketLacks } from '../../src/io/raw-socket-package.ts';
+import { LocalEnds } from '../../src/measure/local-ends.ts';
 import type { ConfigurationChange } from '../../src/measure/shipped-gateway.ts';
 import { twoClusters } from '../../src/measure/two-clusters.ts';
-import { monotonicMs } from '../../test/system/topology/agent/monotonic.ts';
-import { TRAFFIC_AGENT } from '../../test/system/topology/agent-commands.ts';
 import { GatewayProcess } from '../../test/system/topology/gateway-process.ts';
 import { RAW_SOCKET } from '../../test/system/topology/variants.ts';
 import type { CollectionsRow, CollectionsSection } from '../results.ts';
 import { say } from '../sandboxed.ts';
-import { PAYLOAD_BYTES } from './packets.ts';
-import { type Path, SINK_PORT } from './paths.ts';
-import { openTcp, tcp } from './tcp.ts';
 
 /** `[pid:isolate] 123 ms: Scavenge 4.4 (4.5) -> …`, and `[bailout (kind: deopt-eager, reason: …): … <JSFunction name …`. */
 const COLLECTION = /^\[\d+:(0x[0-9a-f]+)\]\s+\d+ ms: (?:Scavenge|Mark-Compact|Minor)/;
@@ -18,6 +15,7 @@ const DEOPTIMISED = /^\[bailout .*<JSFunction ([^\s>]*)/;
 /** Code is still being optimised in the first seconds; what counts is what goes on afterwards. */
 const WARM_UP_SECONDS = 5;
 const UDP_PER_SECOND = 5000;
+const UDP_SIZE = '64';
 
 /** A gateway that reports each garbage collection and each loss of optimised code on its standard output. */
 class TracedGateway extends GatewayProcess {
@@ -61,7 +59,7 @@ export async function collections(options: {
 }): Promise<Omit<CollectionsSection, 'run'>> {
   const rows: CollectionsRow[] = [];
   const kinds: [string, ConfigurationChange][] = [['Isthmus', { tunnel: {} }]];
-  if (RAW_SOCKET.skip === undefined) kinds.push(['Isthmus on the package raw-socket', RAW_SOCKET.change]);
+  if (rawSocketLacks() === undefined) kinds.push(['Isthmus on the package raw-socket', RAW_SOCKET.change]);
   for (const [name, change] of kinds)
     rows.push(...(await pathCollections(name, change, options.windowSeconds)));
   const traffic = `one TCP connection and ${UDP_PER_SECOND.toLocaleString('en')} small UDP packets a second`;
@@ -84,16 +82,10 @@ async function pathCollections(
       gateway.start();
     }
     await Promise.all(gateways.map(({ gateway }) => gateway.ready()));
-    const [sender, receiver] = await Promise.all([
-      scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT),
-      scene.b.pods[0]!.machine.agent(TRAFFIC_AGENT),
-    ]);
-    await receiver.call('udpSink', { port: SINK_PORT });
-    const path: Path = { scene, sender, receiver };
-    await openTcp(path);
+    const ends = await LocalEnds.open(scene);
     return await windows(
       name,
-      path,
+      ends,
       gateways.map(({ gateway }) => gateway),
       seconds,
     );
@@ -104,7 +96,7 @@ async function pathCollections(
 
 async function windows(
   name: string,
-  path: Path,
+  ends: LocalEnds,
   gateways: readonly TracedGateway[],
   seconds: number,
 ): Promise<CollectionsRow[]> {
@@ -114,7 +106,7 @@ async function windows(
   const idle = gateways.map((gateway, index) => difference(countsOf(gateway), start[index]!));
   say(`collections  ${name}: idle window done`);
 
-  const ended = traffic(path, WARM_UP_SECONDS + seconds + 2);
+  const ended = traffic(ends, WARM_UP_SECONDS + seconds + 2);
   await sleep(WARM_UP_SECONDS * 1000);
   // Asked outside of the window: an answer of the admin API is garbage too.
   const packets = await Promise.all(gateways.map(forwarded));
@@ -143,20 +135,12 @@ async function windows(
   return rows.map((row, index) => ({ ...row, packets: after[index]! - row.packets }));
 }
 
-async function traffic(path: Path, seconds: number): Promise<void> {
-  const destination = path.scene.b.pods[0]!.address;
-  const load = {
-    destination,
-    port: SINK_PORT,
-    payloadBytes: PAYLOAD_BYTES,
-    packetsPerSecond: UDP_PER_SECOND,
-  };
-  await Promise.all([
-    path.sender.call('udpLoad', { ...load, startAt: monotonicMs() + 50, durationMs: seconds * 1000 }),
-    tcp(path, 1, seconds),
-  ]).catch((error: unknown) => {
-    throw new Error(`the traffic ended early: ${messageOf(error)}`);
-  });
+async function traffic(ends: LocalEnds, seconds: number): Promise<void> {
+  await Promise.all([ends.datagrams(UDP_SIZE, UDP_PER_SECOND, seconds * 1000), ends.tcp(1, seconds)]).catch(
+    (error: unknown) => {
+      throw new Error(`the traffic ended early: ${messageOf(error)}`);
+    },
+  );
 }
 
 async function forwarded(gateway: TracedGateway): Promise<number> {

@@ -10,8 +10,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { monotonicMs } from '../../src/measure/load/monotonic.ts';
 import { poll } from '../../src/measure/topology.ts';
-import { monotonicMs } from './topology/agent/monotonic.ts';
 import { TRAFFIC_AGENT, type TrafficAgent } from './topology/agent-commands.ts';
 import type { JoinedClusters } from './topology/gateway-process.ts';
 import { joinedWithWatchedFiles, LATE_ADDRESS, LATE_CIDR, lateNetwork } from './topology/late-network.ts';

@@ -2,13 +2,13 @@ import { createInterface } from 'node:readline';
 import { formatCidr, parseAddress, parseCidr } from '../../src/base/address.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
+import { monotonicMs } from '../../src/measure/load/monotonic.ts';
 import { Table } from '../../src/table/table.ts';
 import { ClusterNotes } from '../../src/watch/cluster-notes.ts';
 import { EtcdWatcher } from '../../src/watch/etcd/etcd-watcher.ts';
 import { OwnGatewayFeed } from '../../src/watch/own-gateway.ts';
 import { SourceRunner } from '../../src/watch/source-runner.ts';
 import { StreamRegistry } from '../../src/watch/stream-state.ts';
-import { monotonicMs } from './topology/agent/monotonic.ts';
 
 /**
  * `fleet-member OPTIONS`: the control plane of one gateway of a fleet over etcd, without a packet path. OPTIONS and all that it reads and

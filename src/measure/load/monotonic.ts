@@ -2,3 +2,8 @@
 export function monotonicNs(): number {
   return Number(process.hrtime.bigint());
 }
+
+/** In milliseconds. */
+export function monotonicMs(): number {
+  return monotonicNs() / 1e6;
+}

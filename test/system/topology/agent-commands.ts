@@ -44,15 +44,7 @@ export interface AgentCommands {
   /** Waits for one packet of each size from `source` and compares them with what `sendSizes` sends. */
   expectSizes: { request: SizesRequest & { timeoutMs: number }; answer: SizesAnswer };
 
-  /** Sends small datagrams in batches, at a rate or as fast as the kernel takes them. Blocks the agent meanwhile. */
-  udpLoad: { request: UdpLoadRequest; answer: UdpLoadAnswer };
-  /** Takes datagrams to `port` without reading them. */
-  udpSink: { request: { port: number }; answer: null };
-  /** How many packets the kernel had handed to the protocols above IP, at each of the given moments. */
-  delivered: { request: DeliveredRequest; answer: readonly number[] };
-  /** Round-trip times of single echo requests, measured without an event loop between. Blocks the agent meanwhile. */
-  roundTrips: { request: RoundTripsRequest; answer: RoundTripsAnswer };
-  /** The moment from which the destination answers, or from which it does not. Blocks the agent meanwhile. */
+  /** The moment (ms, monotonic clock) from which the destination answers, or from which it does not. Blocks the agent meanwhile. */
   reachability: { request: ReachabilityRequest; answer: { readonly at: number } };
 }
 
@@ -132,42 +124,6 @@ export interface SizesAnswer {
   readonly duplicated: readonly number[];
   /** One line for each packet that differed. */
   readonly differences: readonly string[];
-}
-
-/** Moments are milliseconds of the monotonic clock (agent/monotonic.ts), which all processes share. */
-export interface UdpLoadRequest {
-  readonly destination: string;
-  readonly port: number;
-  readonly payloadBytes: number;
-  /** Null: as fast as the kernel takes them. */
-  readonly packetsPerSecond: number | null;
-  readonly startAt: number;
-  readonly durationMs: number;
-}
-
-export interface UdpLoadAnswer {
-  readonly sent: number;
-  /** Calls that the kernel took nothing of. */
-  readonly refused: number;
-}
-
-export interface DeliveredRequest {
-  /** Moments, in order. */
-  readonly at: readonly number[];
-}
-
-export interface RoundTripsRequest {
-  readonly destination: string;
-  readonly count: number;
-  readonly intervalMs: number;
-  readonly sizeBytes: number;
-  readonly timeoutMs: number;
-}
-
-export interface RoundTripsAnswer {
-  readonly sent: number;
-  /** Of the requests that were answered in time, in their order. */
-  readonly microseconds: readonly number[];
 }
 
 export interface ReachabilityRequest {

@@ -1,9 +1,8 @@
 import { PingSeries } from './agent/ping.ts';
 import { Capture, SizeExpectation, sendPackets, sendSizes } from './agent/raw-packets.ts';
-import { reachability, roundTrips } from './agent/round-trips.ts';
+import { reachability } from './agent/reachability.ts';
 import { tcpSend, tcpSink } from './agent/tcp-stream.ts';
 import { UdpFlow, udpEcho } from './agent/udp-flow.ts';
-import { delivered, udpLoad, udpSink } from './agent/udp-load.ts';
 import type { AgentCommands, PingRequest, UdpFlowRequest } from './agent-commands.ts';
 
 /** The program that Agent (agent-client.ts) starts in a machine: takes commands over the IPC channel, ends with it. */
@@ -57,16 +56,6 @@ const handlers: Handlers = {
   },
   expectSizes(request) {
     return new SizeExpectation(request).run();
-  },
-  async udpLoad(request) {
-    return udpLoad(request);
-  },
-  async udpSink({ port }) {
-    return udpSink(port);
-  },
-  delivered,
-  async roundTrips(request) {
-    return roundTrips(request);
   },
   async reachability(request) {
     return reachability(request);

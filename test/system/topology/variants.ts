@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module';
+import { rawSocketLacks } from '../../../src/io/raw-socket-package.ts';
 import type { ConfigurationChange } from '../../../src/measure/shipped-gateway.ts';
 
 /** The ways a gateway moves packets: whatever holds for one must hold for all. */
@@ -31,16 +31,7 @@ export const RAW_SOCKET: Variant = {
   change: { tunnel: { underlaySocket: 'raw-socket' } },
   socket: 'raw-socket',
   workers: 1,
-  skip: rawSocketMissing(),
+  skip: rawSocketLacks(),
 };
 
 export const VARIANTS: readonly Variant[] = [BATCH, TWO_WORKERS, RAW_SOCKET];
-
-function rawSocketMissing(): string | undefined {
-  try {
-    createRequire(import.meta.url)('raw-socket');
-    return undefined;
-  } catch (error) {
-    return `the optional npm package raw-socket does not load: ${String((error as Error).message).split('\n')[0]}`;
-  }
-}

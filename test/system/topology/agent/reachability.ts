@@ -1,13 +1,12 @@
 import { Buffer } from 'node:buffer';
 import { loadNative } from '../../../../src/io/load.ts';
 import type { Native } from '../../../../src/io/native.ts';
-import type { ReachabilityRequest, RoundTripsAnswer, RoundTripsRequest } from '../agent-commands.ts';
+import { monotonicMs } from '../../../../src/measure/load/monotonic.ts';
+import type { ReachabilityRequest } from '../agent-commands.ts';
 import { addressNumber, IP_HEADER_BYTES, icmpEcho, ipv4, PROTOCOL } from '../packet-builder.ts';
-import { monotonicMs } from './monotonic.ts';
 
 const ROOM_BYTES = 2048;
 const BUFFER_BYTES = 1 << 20;
-const cell = new Int32Array(new SharedArrayBuffer(4));
 
 /** Echo requests from a thread that blocks in poll(2) until the reply is there: exact to a few microseconds, where an event loop is not. */
 class EchoPort {
@@ -63,34 +62,6 @@ class EchoPort {
   close(): void {
     this.#native.close(this.#fd);
   }
-}
-
-function sleepUntil(moment: number): void {
-  for (let ms = moment - monotonicMs(); ms > 0; ms = moment - monotonicMs()) Atomics.wait(cell, 0, 0, ms);
-}
-
-/** One echo request at a time, each at its due moment. */
-export function roundTrips(request: RoundTripsRequest): RoundTripsAnswer {
-  const port = new EchoPort(request);
-  const microseconds: number[] = [];
-  try {
-    const start = monotonicMs();
-    for (let sequence = 0; sequence < request.count; sequence++) {
-      sleepUntil(start + sequence * request.intervalMs);
-      const sentAt = monotonicMs();
-      port.send(sequence);
-      const deadline = sentAt + request.timeoutMs;
-      for (;;) {
-        const answered = port.receive(deadline);
-        if (answered === (sequence & 0xffff)) microseconds.push((monotonicMs() - sentAt) * 1000);
-        // A reply to an earlier request came too late to count.
-        if (answered === -1 || answered === (sequence & 0xffff)) break;
-      }
-    }
-  } finally {
-    port.close();
-  }
-  return { sent: request.count, microseconds };
 }
 
 /** A probe that has no reply after this long counts as lost: longer than a busy machine holds up a gateway. */
