@@ -8,6 +8,7 @@ import { Fib } from '../src/fib/fib.ts';
 import { PEERS_MAX } from '../src/fib/layout.ts';
 import { enterEpoch } from '../src/fib/lookup.ts';
 import { BATCH_MAX, type Batch } from '../src/io/batch.ts';
+import { loadNative } from '../src/io/load.ts';
 import type { PacketIo } from '../src/io/packet-io.ts';
 import { writeU16, writeU32 } from '../src/packet/bytes.ts';
 import { internetChecksum } from '../src/packet/checksum.ts';
@@ -114,7 +115,18 @@ function engineOf(fib: Fib, device: PacketIo, underlay: PacketIo): Engine {
   const counters = new Float64Array(new SharedArrayBuffer(counterBytes(PEERS_MAX)));
   const icmp = new IcmpQueue(new SharedArrayBuffer(ICMP_QUEUE_BYTES), systemClock);
   enterEpoch(words, 0);
-  return new Engine({ device, underlay, words, counters, icmp, engine: 0, engines: 1 });
+  const offload = loadNative();
+  return new Engine({
+    device,
+    underlay,
+    offload,
+    coalesceFeatures: 0,
+    words,
+    counters,
+    icmp,
+    engine: 0,
+    engines: 1,
+  });
 }
 
 export interface EngineLoad {

@@ -1,4 +1,5 @@
 import type { Batch } from '../io/batch.ts';
+import type { Native } from '../io/native.ts';
 import type { PacketIo } from '../io/packet-io.ts';
 import { VERDICT } from '../packet/verdict.ts';
 import { DROPS_INBOUND, DROPS_OUTBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
@@ -16,6 +17,10 @@ export const READY = { DEVICE: 1, UNDERLAY: 2 } as const;
 export interface EngineParts {
   readonly device: PacketIo;
   readonly underlay: PacketIo;
+  /** What the addon does to packets in memory. */
+  readonly offload: Pick<Native, 'coalesce'>;
+  /** COALESCE bits: what the device takes merged besides TCP. */
+  readonly coalesceFeatures: number;
   /** The FIB image, as 32-bit words. */
   readonly words: Uint32Array;
   /** This engine's own counter block. */
@@ -60,7 +65,7 @@ export class Engine {
       parts.engine,
       parts.engines,
     );
-    this.#inbound = new Inbound(parts.words, parts.counters, toDevice);
+    this.#inbound = new Inbound(parts.words, parts.counters, toDevice, parts.offload, parts.coalesceFeatures);
   }
 
   /**

@@ -1,6 +1,7 @@
 import { LOCAL_GROUP, NO_GROUP, SETTINGS, SETTINGS_FLAG } from '../fib/layout.ts';
 import { findPeer, groupCluster, isAllowedSource, isTransit, lookup, peerHasCluster } from '../fib/lookup.ts';
 import type { Batch } from '../io/batch.ts';
+import { COALESCE, type Native } from '../io/native.ts';
 import { readI32 } from '../packet/bytes.ts';
 import { decapsulateEcn } from '../packet/ecn.ts';
 import {
@@ -14,26 +15,36 @@ import {
   PROTOCOL,
   totalLength,
 } from '../packet/ipv4.ts';
-import { clampMss } from '../packet/tcp.ts';
 import { VERDICT } from '../packet/verdict.ts';
-import { isChecksumPartial, writeVnetHeader } from '../packet/vnet.ts';
+import { clampReceivedMss, writeEmptyVnetHeader } from '../packet/vnet.ts';
 import { DROPS_INBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
 import { pathMtuOf, segmentBytes } from './path-mtu.ts';
 
 /**
  * Packets from the underlay to local hosts: the decapsulation rules of the design, in their order. What is not expressly allowed is
  * dropped (CVE-2020-10136 is what happens otherwise). No I/O: the input is what the underlay socket received, the output is what is
- * written to the TUN device, each packet behind its vnet header.
+ * written to the TUN device, each entry behind its vnet header. From that header on, the outer header is overwritten.
  */
 export class Inbound {
   readonly #words: Uint32Array;
   readonly #counters: Float64Array;
   readonly #out: Batch;
+  readonly #offload: Pick<Native, 'coalesce'>;
+  readonly #features: number;
 
-  constructor(words: Uint32Array, counters: Float64Array, out: Batch) {
+  /** `features` are the COALESCE bits of what the device takes besides merged TCP. */
+  constructor(
+    words: Uint32Array,
+    counters: Float64Array,
+    out: Batch,
+    offload: Pick<Native, 'coalesce'>,
+    features: number,
+  ) {
     this.#words = words;
     this.#counters = counters;
     this.#out = out;
+    this.#offload = offload;
+    this.#features = features;
   }
 
   /** Handles all of `input`; the output batch must be empty and hold as many. */
@@ -45,6 +56,38 @@ export class Inbound {
       if (verdict !== VERDICT.FORWARD) this.#counters[DROPS_INBOUND + verdict]! += 1;
     }
     this.#counters[TOTAL.INBOUND_RECEIVED]! += count;
+    this.#merge(bytes);
+  }
+
+  /** Writes the vnet headers, and makes one packet of several that follow one another in a flow. */
+  #merge(bytes: Uint8Array): void {
+    const out = this.#out;
+    const count = out.count;
+    if (count === 0) return;
+    const mtu = this.#words[SETTINGS.DEVICE_MTU]!;
+    // A packet that came alone is one whose sender waits for the answer.
+    if (count === 1 && writeEmptyVnetHeader(bytes, out.at[0]!, mtu) === 1) return;
+    const result = this.#offload.coalesce(
+      bytes,
+      out.at,
+      out.length,
+      out.peer,
+      out.packets,
+      out.innerBytes,
+      out.pieces,
+      count,
+      mtu,
+      this.#features,
+    );
+    const kept = result % COALESCE.DROPPED;
+    const end = kept + ((result / COALESCE.DROPPED) | 0);
+    for (let i = kept; i < end; i++) this.#countDrop(VERDICT.INNER_CHECKSUM, out.peer[i]!);
+    out.count = kept;
+  }
+
+  #countDrop(verdict: number, peer: number): void {
+    this.#counters[DROPS_INBOUND + verdict]! += 1;
+    if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
   }
 
   #forward(bytes: Uint8Array, outerAt: number, available: number): number {
@@ -56,11 +99,13 @@ export class Inbound {
     if (peer < 0 && isAllowedSource(words, outerSource) === 0) return VERDICT.UNKNOWN_PEER;
 
     const at = outerAt + headerBytes(bytes, outerAt);
-    const verdict = this.#deliverable(bytes, outerAt, at, available, outerSource, peer);
+    const payload = outerPayload(bytes, outerAt, available);
+    const verdict = this.#inner(bytes, at, payload, outerSource, peer, bytes[outerAt + IPV4.TOS]!);
     if (verdict !== VERDICT.FORWARD) {
       if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
       return verdict;
     }
+    if (peer >= 0 && bytes[at + IPV4.PROTOCOL]! === PROTOCOL.TCP) this.#clamp(bytes, at, peer);
     const out = this.#out;
     const index = out.count;
     out.at[index] = at;
@@ -73,23 +118,6 @@ export class Inbound {
     out.pieces[index] = 0;
     out.count = index + 1;
     return VERDICT.FORWARD;
-  }
-
-  /** Makes the inner packet at `at` what the device is to get. From the vnet header on, the outer header is overwritten. */
-  #deliverable(
-    bytes: Uint8Array,
-    outerAt: number,
-    at: number,
-    available: number,
-    outerSource: number,
-    peer: number,
-  ): number {
-    const payload = outerPayload(bytes, outerAt, available);
-    const verdict = this.#inner(bytes, at, payload, outerSource, peer, bytes[outerAt + IPV4.TOS]!);
-    if (verdict !== VERDICT.FORWARD) return verdict;
-    const partial = isChecksumPartial(bytes, at);
-    if (peer >= 0 && bytes[at + IPV4.PROTOCOL]! === PROTOCOL.TCP) this.#clamp(bytes, at, peer);
-    return writeVnetHeader(bytes, at, this.#words[SETTINGS.DEVICE_MTU]!, partial);
   }
 
   #inner(
@@ -137,6 +165,6 @@ export class Inbound {
   #clamp(bytes: Uint8Array, at: number, peer: number): void {
     const words = this.#words;
     if ((words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) === 0) return;
-    this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, segmentBytes(pathMtuOf(words, peer)));
+    this.#counters[TOTAL.MSS_CLAMPED]! += clampReceivedMss(bytes, at, segmentBytes(pathMtuOf(words, peer)));
   }
 }

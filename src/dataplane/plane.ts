@@ -33,6 +33,8 @@ export interface WorkersSetup {
   }[];
   /** Longest time that a worker looks for packets without sleeping; see busy-poll.ts. */
   readonly spinMaxUs: number;
+  /** COALESCE bits: what the device takes merged besides TCP. */
+  readonly coalesceFeatures: number;
   readonly image: SharedArrayBuffer;
   /** Says that reader `engine` of the FIB image is gone. */
   readonly forgetReader: (engine: number) => void;
@@ -118,7 +120,7 @@ export class WorkerPlane implements Dataplane {
   }
 
   #slot(engine: number): Slot {
-    const { native, deviceName, descriptors, image, clock, spinMaxUs } = this.#options;
+    const { native, deviceName, descriptors, image, clock, spinMaxUs, coalesceFeatures } = this.#options;
     const descriptor = descriptors[engine]!;
     const counters = new SharedArrayBuffer(counterBytes(PEERS_MAX));
     const icmpQueue = new SharedArrayBuffer(ICMP_QUEUE_BYTES);
@@ -133,6 +135,7 @@ export class WorkerPlane implements Dataplane {
         wakeDescriptor: openWake(native),
         icmpDescriptor: this.#icmpDescriptor,
         spinMaxUs,
+        coalesceFeatures,
         image,
         counters,
         icmpQueue,

@@ -15,6 +15,8 @@ export interface PortableSetup {
   readonly deviceDescriptor: number;
   /** Calls `wake` when packets wait; `dropped` counts those for which the kernel had no room. */
   readonly underlay: PacketIo & { onReady(wake: () => void): void; readonly dropped: number };
+  /** COALESCE bits: what the device takes merged besides TCP. */
+  readonly coalesceFeatures: number;
   readonly image: SharedArrayBuffer;
   readonly clock: Clock;
   readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
@@ -54,6 +56,8 @@ export class PortablePlane implements Dataplane {
     this.#engine = new Engine({
       device: setup.device,
       underlay: setup.underlay,
+      offload: setup.native,
+      coalesceFeatures: setup.coalesceFeatures,
       words: this.#words,
       counters: this.#counters,
       icmp: this.#icmp,

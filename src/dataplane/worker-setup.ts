@@ -13,6 +13,8 @@ export interface WorkerSetup {
   readonly icmpDescriptor: number;
   /** Longest time to look for packets without sleeping; see busy-poll.ts. */
   readonly spinMaxUs: number;
+  /** COALESCE bits: what the device takes merged besides TCP. */
+  readonly coalesceFeatures: number;
   readonly image: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly icmpQueue: SharedArrayBuffer;

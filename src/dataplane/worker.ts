@@ -40,6 +40,8 @@ function run(setup: WorkerSetup, native: Native): void {
   const engine = new Engine({
     device,
     underlay,
+    offload: native,
+    coalesceFeatures: setup.coalesceFeatures,
     words,
     counters,
     icmp,

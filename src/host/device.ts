@@ -1,9 +1,9 @@
 import { type Address, formatAddress } from '../base/address.ts';
-import { GatewayError, messageOf } from '../base/errors.ts';
-import type { Native } from '../io/native.ts';
+import { GatewayError, IoError, messageOf } from '../base/errors.ts';
+import { COALESCE, type Native } from '../io/native.ts';
 import type { Netlink } from '../io/netlink.ts';
 import { ADDRESS_SCOPE, type AddressRow } from '../io/netlink-link.ts';
-import { openTun, type Tun } from '../io/tun.ts';
+import { openTun, TUN_OFFLOAD, type Tun } from '../io/tun.ts';
 import { type HostProblem, prepareDeviceSysctls } from './sysctl.ts';
 
 export interface DeviceSetup {
@@ -24,6 +24,8 @@ export interface TunnelDevice {
   readonly queueLength: number;
   readonly address: Address | null;
   readonly queues: readonly Tun[];
+  /** COALESCE bits: what this kernel takes merged besides TCP. */
+  readonly coalesceFeatures: number;
   /** A predecessor left it: its routes may be there too. */
   readonly isAdopted: boolean;
   /** Settings of the device that could not be made as they should be. */
@@ -42,6 +44,7 @@ export function openDevice(native: Native, netlink: Netlink, setup: DeviceSetup)
     for (let queue = 0; queue < setup.queues; queue++) {
       queues.push(openTun(native, { name: setup.name, multiQueue: true, vnetHeader: true }));
     }
+    const coalesceFeatures = mergedKinds(queues[0]!);
     // A device that another program left may hand over packets with work left undone, which we would send on as they are.
     queues[0]!.setOffload(0);
     queues[0]!.keep(true);
@@ -58,6 +61,7 @@ export function openDevice(native: Native, netlink: Netlink, setup: DeviceSetup)
       queueLength,
       address,
       queues,
+      coalesceFeatures,
       isAdopted,
       problems,
     };
@@ -68,6 +72,17 @@ export function openDevice(native: Native, netlink: Netlink, setup: DeviceSetup)
     for (const queue of queues) queue.close();
     if (cause instanceof GatewayError) throw cause;
     throw new GatewayError('ISTHMUS_ERR_IO', `device ${setup.name}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Datagrams are taken merged by the kernels that can hand them over merged: both came with Linux 6.2, and only this can be asked. */
+function mergedKinds(queue: Tun): number {
+  try {
+    queue.setOffload(TUN_OFFLOAD.CHECKSUM | TUN_OFFLOAD.USO4 | TUN_OFFLOAD.USO6);
+    return COALESCE.UDP;
+  } catch (error) {
+    if (error instanceof IoError && error.errno === 'EINVAL') return 0;
+    throw error;
   }
 }
 

@@ -11,7 +11,9 @@ import { PEERS_MAX } from '../../src/fib/layout.ts';
 import { enterEpoch, leaveEpoch } from '../../src/fib/lookup.ts';
 import { IcmpFeed } from '../../src/health/icmp-feed.ts';
 import { PathMtuTable } from '../../src/health/path-mtu.ts';
+import { loadNative } from '../../src/io/load.ts';
 import { type MemoryEnd, MemoryLink } from '../../src/io/memory.ts';
+import { COALESCE } from '../../src/io/native.ts';
 import type { PacketIo } from '../../src/io/packet-io.ts';
 import type { ClaimUpdate } from '../../src/table/claim.ts';
 import type { ForwardedRoute } from '../../src/table/route.ts';
@@ -125,6 +127,8 @@ export class SimGateway {
     this.#engine = new Engine({
       device: sabotage?.(this.device, 'device', this) ?? this.device,
       underlay: sabotage?.(this.underlay, 'underlay', this) ?? this.underlay,
+      offload: loadNative(),
+      coalesceFeatures: COALESCE.UDP,
       words: this.fib.words,
       counters: this.counters,
       icmp: this.#icmp,

@@ -93,6 +93,7 @@ test('a worker that dies is logged, counted and restarted with its queue, and th
       underlaySend: sockets[index]!.sendFd,
     })),
     spinMaxUs: 0,
+    coalesceFeatures: 0,
     image: fib.buffer,
     forgetReader: (engine) => fib.forgetReader(engine),
     clock: systemClock,

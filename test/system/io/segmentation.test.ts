@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { parseAddress } from '../../../src/base/address.ts';
+import type { Batch } from '../../../src/io/batch.ts';
+import { COALESCE } from '../../../src/io/native.ts';
 import { Netlink } from '../../../src/io/netlink.ts';
-import { VERDICT } from '../../../src/packet/verdict.ts';
-import { isChecksumPartial, writeVnetHeader } from '../../../src/packet/vnet.ts';
 import { sealHeader } from '../../sim/oracle/wire.ts';
+import { Flow } from '../../unit/io/flow-packets.ts';
 import { makePartial, segmentsOf, tcpPacket, udpPacket } from '../../unit/packet/segments.ts';
 import { systemTest } from '../topology/scene.ts';
 import { batchOf, native, openDevice, put, receiveAll } from './end-to-end.ts';
@@ -18,6 +19,17 @@ function forwarded(packet: Uint8Array): Buffer {
   later[8]! -= 1;
   sealHeader(later);
   return Buffer.from(later);
+}
+
+function coalesced(batch: Batch, packets: readonly Uint8Array[]): number {
+  for (const [index, packet] of packets.entries()) {
+    put(batch, index, packet);
+    batch.packets[index] = 1;
+    batch.innerBytes[index] = packet.length;
+  }
+  const { bytes, at, length, peer, packets: counts, innerBytes, pieces } = batch;
+  const columns = [bytes, at, length, peer, counts, innerBytes, pieces] as const;
+  return native.coalesce(...columns, packets.length, MTU_BYTES, COALESCE.UDP);
 }
 
 systemTest('the kernel makes of a merged packet exactly the segments that it was merged from', async () => {
@@ -50,12 +62,18 @@ systemTest('the kernel makes of a merged packet exactly the segments that it was
     cases.push({ packet, expected: [packet] }, { packet: makePartial(packet), expected: [packet] });
   }
   for (const { packet, expected } of cases) {
-    put(batch, 0, packet);
-    const at = batch.at[0]!;
-    const partial = isChecksumPartial(batch.bytes, at);
-    assert.equal(writeVnetHeader(batch.bytes, at, MTU_BYTES, partial), VERDICT.FORWARD);
+    assert.equal(coalesced(batch, [packet]), 1);
     assert.equal(tun.send(batch, 0, 1), 1);
     assert.deepEqual(receiveAll(beyond, batch, expected.length), expected.map(forwarded));
+  }
+  for (const protocol of [6, 17] as const) {
+    for (const sizes of [[1428, 1428, 1428, 700], new Array<number>(45).fill(1428), [1, 1], [1452, 1451]]) {
+      const flow = new Flow({ protocol, destination: [10, 88, 0, 2] });
+      const packets = sizes.map((size) => flow.next(protocol === 6 ? Math.min(size, 1440) : size));
+      assert.equal(coalesced(batch, packets), 1);
+      assert.equal(tun.send(batch, 0, 1), 1);
+      assert.deepEqual(receiveAll(beyond, batch, packets.length), packets.map(forwarded));
+    }
   }
   netlink.close();
   tun.close();

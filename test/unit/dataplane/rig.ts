@@ -12,7 +12,9 @@ import {
 import { Engine } from '../../../src/dataplane/engine.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from '../../../src/dataplane/icmp-queue.ts';
 import { Fib, type FibEntry, type FibSettings } from '../../../src/fib/fib.ts';
+import { loadNative } from '../../../src/io/load.ts';
 import { MemoryLink } from '../../../src/io/memory.ts';
+import { COALESCE } from '../../../src/io/native.ts';
 import type { PacketIo } from '../../../src/io/packet-io.ts';
 import { DROP_REASONS, VERDICT_COUNT } from '../../../src/packet/verdict.ts';
 import { buildIpv4, type Ipv4 } from '../../sim/oracle/wire.ts';
@@ -90,6 +92,8 @@ export class Rig {
     this.engine = new Engine({
       device: wrap(this.#device.left, 'device'),
       underlay: wrap(this.#underlay.left, 'underlay'),
+      offload: loadNative(),
+      coalesceFeatures: COALESCE.UDP,
       words: this.fib.words,
       counters: this.counters,
       icmp: this.#icmp,

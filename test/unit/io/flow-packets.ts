@@ -6,6 +6,8 @@ export interface FlowPacket {
   readonly protocol: 6 | 17;
   /** Last byte of the source address: another flow between other hosts. */
   readonly host: number;
+  /** IPv4. */
+  readonly destination: readonly number[];
   readonly port: number;
   readonly payload: Uint8Array;
   readonly tos: number;
@@ -32,7 +34,17 @@ export const FLAG = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16, URG: 32, ECE: 64,
 const NOTHING = new Uint8Array(0);
 
 const USUAL: FlowPacket = {
-  ...{ version: 4, protocol: 6, host: 2, port: 40_000, payload: NOTHING, tos: 0, ttl: 63, id: 0xfffe },
+  ...{
+    version: 4,
+    protocol: 6,
+    host: 2,
+    destination: [10, 1, 0, 5],
+    port: 40_000,
+    payload: NOTHING,
+    tos: 0,
+    ttl: 63,
+    id: 0xfffe,
+  },
   ...{ dontFragment: true, moreFragments: false, offsetUnits: 0, ipOptions: NOTHING, flowLabel: 0x12345 },
   ...{ sequence: 0xffff_fc00, acknowledgement: 0x0102_0304, flags: FLAG.ACK, reserved: 0, window: 501 },
   ...{ urgent: 0, tcpOptions: NOTHING },
@@ -85,7 +97,7 @@ function ipv4(packet: FlowPacket, transport: Uint8Array): Uint8Array {
   );
   bytes[8] = packet.ttl;
   bytes[9] = packet.protocol;
-  bytes.set([10, 2, 0, packet.host, 10, 1, 0, 5], 12);
+  bytes.set([10, 2, 0, packet.host, ...packet.destination], 12);
   bytes.set(packet.ipOptions, 20);
   bytes.set(transport, header);
   sealHeader(bytes);

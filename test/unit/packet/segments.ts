@@ -5,6 +5,8 @@ export interface TcpShape {
   readonly payloadBytes: number;
   readonly flags?: number;
   readonly tcpOptionBytes?: number;
+  /** What they are; else no operation. */
+  readonly optionBytes?: readonly number[];
   readonly ipOptionBytes?: number;
   /** MF and offset as in the header's word. */
   readonly fragment?: number;
@@ -38,6 +40,7 @@ export function tcpPacket(shape: TcpShape): Uint8Array {
   tcp[12] = (5 + (shape.tcpOptionBytes ?? 0) / 4) * 16;
   tcp[13] = shape.flags ?? ACK;
   tcp.fill(NOP, 20, 20 + (shape.tcpOptionBytes ?? 0));
+  tcp.set(shape.optionBytes ?? [], 20);
   const packet = buildIpv4({
     ...{ source: shape.source ?? 0x0a4d_0002, destination: shape.destination ?? 0x0a58_0002 },
     ...{ protocol: 6, ttl: 63, id: 0xfffe, dontFragment: true, payload: tcp },
