@@ -2,25 +2,24 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { isSize, SIZE_MAX, SIZE_MIN, SIZES } from '../measure/load/sizes.ts';
 import type { MeasureOptions } from '../measure/plan.ts';
 import { defaultSizes, ROUNDS_MAX, SECONDS_MAX } from '../measure/plan.ts';
-import { showBench, whileMeasuring } from './bench-show.ts';
-import { jsonOption, wholeNumber } from './options.ts';
+import { runBench, type ShowOptions, showOptions } from './bench-show.ts';
+import { wholeNumber } from './options.ts';
 import type { Terminal } from './terminal.ts';
 
-interface LocalOptions {
+interface LocalOptions extends ShowOptions {
   readonly rounds?: number;
   readonly seed: number;
   readonly seconds: number;
   readonly quick?: boolean;
   readonly only: readonly string[];
   readonly sizes?: readonly string[];
-  readonly json?: boolean;
 }
 
 const ROUNDS = 5;
 const SEED_MAX = 2 ** 32 - 1;
 
 export function benchLocalCommand(terminal: Terminal): Command {
-  return new Command('local')
+  const command = new Command('local')
     .summary('between namespaces of this machine')
     .description(
       'Measures Isthmus beside plain forwarding and kernel VXLAN, each from a pod over two gateways and a router to another pod, all of them network namespaces of this machine; they share its processors, so only the ratios carry over to others. As root, or as a user who may make user namespaces. About ten minutes; Ctrl-C ends it with what has been measured. Nothing is left behind.',
@@ -53,14 +52,14 @@ export function benchLocalCommand(terminal: Terminal): Command {
         `sizes of the inner IPv4 packets in bytes, or imix; separated by commas (default: ${SIZES.join(',')})`,
       ).argParser(sizesOf),
     )
-    .addOption(jsonOption())
     .action(async (options: LocalOptions) => {
       const { measurePaths } = await import('../measure/local.ts');
-      const measured = await whileMeasuring(terminal, (progress, signal) =>
+      await runBench(terminal, options, (progress, signal) =>
         measurePaths(measureOptions(options), progress, signal),
       );
-      showBench(terminal, measured, options.json === true);
     });
+  for (const option of showOptions()) command.addOption(option);
+  return command;
 }
 
 function measureOptions(options: LocalOptions): MeasureOptions {

@@ -1,63 +1,63 @@
-import type { BenchResult, PathResult, Progress, SizeSeries } from '../measure/model.ts';
-import { median } from '../measure/statistics.ts';
-import { printJson } from './options.ts';
-import { type Column, formatTable } from './table.ts';
+import { Option } from 'commander';
+import { systemClock } from '../base/clock.ts';
+import type { BenchResult, Progress } from '../measure/model.ts';
+import { renderHtml } from '../measure/report/html.ts';
+import { checkReportFile, writeReportFile } from '../measure/report/report-file.ts';
+import { renderTable } from '../measure/report/table.ts';
+import { BenchProgress } from './bench-progress.ts';
+import { jsonOption, printJson } from './options.ts';
 import type { Terminal } from './terminal.ts';
 
 const INTERRUPTED = 130;
 
-/** Shows how a measurement goes. The first Ctrl-C ends it after the step that runs, the second at once. */
-export async function whileMeasuring<T>(
+/** The options of every command that ends in a result. */
+export interface ShowOptions {
+  readonly json?: boolean;
+  readonly report?: string;
+}
+
+export const showOptions = (): Option[] => [
+  jsonOption(),
+  new Option('--report <file>', 'also write the result as an HTML page with plots; it needs no network'),
+];
+
+/**
+ * Shows how a measurement goes, and what came out. The first Ctrl-C ends it after the step that runs, the second at once. A report that
+ * could not be written is refused before anything is measured.
+ */
+export async function runBench(
   terminal: Terminal,
-  measure: (progress: Progress, signal: AbortSignal) => Promise<T>,
-): Promise<T> {
+  options: ShowOptions,
+  measure: (progress: Progress, signal: AbortSignal) => Promise<BenchResult>,
+): Promise<void> {
+  if (options.report !== undefined) checkReportFile(options.report);
   const stopping = new AbortController();
+  const line = new BenchProgress(terminal, systemClock);
   const stop = (): void => {
-    if (stopping.signal.aborted) process.exit(INTERRUPTED);
-    terminal.error('\nstopping after this measurement; once more to stop at once\n');
+    if (stopping.signal.aborted) {
+      line.end();
+      process.exit(INTERRUPTED);
+    }
+    line.say('stopping after this measurement; once more to stop at once');
     process.exitCode = INTERRUPTED;
     stopping.abort();
   };
   process.on('SIGINT', stop).on('SIGTERM', stop);
+  let result: BenchResult;
   try {
-    return await measure(({ round, rounds, path, what, text }) => {
-      if (round > 0 && text !== '') terminal.error(`round ${round}/${rounds}  ${path}  ${what}: ${text}\n`);
-    }, stopping.signal);
+    result = await measure(line.tell, stopping.signal);
   } finally {
+    line.end();
     process.off('SIGINT', stop).off('SIGTERM', stop);
   }
+  showBench(terminal, result, options);
 }
 
-export function showBench(terminal: Terminal, result: BenchResult, json: boolean): void {
-  if (json) {
-    printJson(terminal, result);
-    return;
-  }
-  const of = (values: readonly number[] | undefined, digits: number): string =>
-    values === undefined || values.length === 0 ? '–' : median(values).toFixed(digits);
-  const first = (series: readonly SizeSeries[]): string =>
-    of(
-      series[0]?.values.map((value) => value / 1000),
-      1,
-    );
-  const number = (title: string, cell: (row: PathResult) => string): Column<PathResult> => ({
-    title,
-    cell,
-    align: 'right',
-  });
-  const columns: readonly Column<PathResult>[] = [
-    { title: 'PATH', cell: ({ name }) => name },
-    number('TCP-GBIT/S', ({ tcpSingle }) => of(tcpSingle, 2)),
-    number(`TCP-X${result.run.streams}`, ({ tcpMany }) => of(tcpMany, 2)),
-    number('LOSS-FREE-KPPS', ({ lossFree }) => first(lossFree)),
-    number('FLOOD-KPPS', ({ flood }) => first(flood)),
-    number('RTT-P50-US', ({ roundTrip }) => of(roundTrip.p50, 0)),
-    number('RTT-P99-US', ({ roundTrip }) => of(roundTrip.p99, 0)),
-    number('CPU-S/GBIT', ({ cpuPerGbit }) => of(cpuPerGbit, 2)),
-  ];
-  terminal.out(formatTable(terminal, columns, result.paths));
-  for (const line of result.left) terminal.error(`not measured: ${line}\n`);
-  for (const { name, failures } of result.paths) {
-    for (const failure of failures) terminal.error(`failed: ${name}, ${failure}\n`);
-  }
+/** A report that fails must not cost what was measured: that is printed first. */
+export function showBench(terminal: Terminal, result: BenchResult, { json, report }: ShowOptions): void {
+  if (json === true) printJson(terminal, result);
+  else terminal.out(renderTable(result, { columns: terminal.columns, colour: terminal.isColored }));
+  if (report === undefined) return;
+  writeReportFile(report, renderHtml(result));
+  terminal.error(`report: ${report}\n`);
 }

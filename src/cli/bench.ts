@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { benchLocalCommand } from './bench-local.ts';
+import { benchReportCommand } from './bench-report.ts';
 import type { Terminal } from './terminal.ts';
 
 export function benchCommand(terminal: Terminal): Command {
@@ -8,5 +9,6 @@ export function benchCommand(terminal: Terminal): Command {
     .description(
       'Measures what a path carries, beside plain forwarding and kernel tunnels on the same machine.',
     )
-    .addCommand(benchLocalCommand(terminal));
+    .addCommand(benchLocalCommand(terminal))
+    .addCommand(benchReportCommand(terminal));
 }

@@ -7,6 +7,9 @@ export interface Terminal {
   readonly isColored: boolean;
   /** Characters in a line. Infinity when piped: what a program reads is never cut. */
   readonly columns: number;
+  /** Of stderr, where progress is shown while stdout may be a pipe. */
+  readonly isErrorTty: boolean;
+  readonly errorColumns: number;
   out(text: string): void;
   error(text: string): void;
 }
@@ -33,6 +36,11 @@ export function processTerminal(): Terminal {
     // hasColors knows NO_COLOR, FORCE_COLOR and TERM=dumb.
     isColored: isTty && stdout.hasColors(),
     columns: isTty ? stdout.columns : Number.POSITIVE_INFINITY,
+    isErrorTty: stderr.isTTY === true,
+    // Asked again each time: a long run may see its window resized.
+    get errorColumns(): number {
+      return stderr.isTTY === true ? stderr.columns : Number.POSITIVE_INFINITY;
+    },
     out: (text) => void stdout.write(text),
     error: (text) => void stderr.write(text),
   };

@@ -85,7 +85,7 @@ function verdict(members: Group, path: PathResult): string {
   );
   say(
     toPlain(members, path, (of) => of.roundTrip.p99),
-    (ratio) => `${ratio} times its 99 %`,
+    (ratio) => `${ratio} times its 99th percentile`,
   );
   if (vxlan !== path) say(toVxlan(members, path, tcp), (ratio) => `TCP ${ratio} of ${vxlan?.name ?? ''}`);
   const best = path.kind === 'isthmus' ? fastestPeer(members) : undefined;

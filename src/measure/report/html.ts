@@ -238,7 +238,7 @@ function method({ mode }: BenchResult): Markup {
     element(
       'p',
       {},
-      'Packets without loss: a search for the highest rate at which at least 99.5 % of the UDP packets arrive. Flood: what arrives when the sender sends all it can; a path inside the kernel takes no more from the sender than it carries, the others drop the rest. Sizes are of the inner IPv4 packet; IMIX is a mixture of small and large ones. Round trips are of small UDP packets at a low rate.',
+      'Packets without loss: a search for the highest rate at which at least 99.5 % of the UDP packets arrive. Flood: what arrives when the sender sends all it can; a path inside the kernel takes no more from the sender than it carries, the others drop the rest. Sizes are of the inner IPv4 packet; IMIX is a mixture of small and large ones. Round trips are of single small packets, with nothing else on the path.',
     ),
     element(
       'p',

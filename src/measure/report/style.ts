@@ -53,12 +53,12 @@ tbody.group+tbody.group tr:first-child>*{border-top:2px solid var(--soft)}
 small{display:block;font-size:12px;color:var(--soft)}
 table.summary thead th{white-space:normal;min-width:96px}
 .bad li{color:var(--bad)}
-figure{margin:14px 0 22px}
+figure{margin:14px 0 22px;overflow-x:auto}
 figcaption{font-weight:600;font-size:14px;margin-bottom:4px}
 `;
 
 const PLOTS = `
-.plot{display:block;width:100%;height:auto;font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif;font-variant-numeric:tabular-nums}
+.plot{display:block;width:100%;min-width:620px;height:auto;font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif;font-variant-numeric:tabular-nums}
 .plot text{fill:var(--ink)}
 .plot .tick{fill:var(--soft);font-size:11.5px}
 .plot .ratio{font-weight:650}
@@ -80,7 +80,8 @@ body{font-size:11pt}
 h2{break-after:avoid}
 figure,.tiles,tr{break-inside:avoid}
 nav{display:none}
-.scroll{overflow:visible}
+.scroll,figure{overflow:visible}
+.plot{min-width:0}
 table{font-size:8.5pt}
 }
 `;

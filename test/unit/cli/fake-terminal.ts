@@ -10,6 +10,8 @@ function terminal(shape: Pick<Terminal, 'isTty' | 'isColored' | 'columns'>): Fak
   const error: string[] = [];
   return {
     ...shape,
+    isErrorTty: shape.isTty,
+    errorColumns: shape.columns,
     out: (text) => void out.push(text),
     error: (text) => void error.push(text),
     stdout: () => out.join(''),

@@ -8,7 +8,7 @@ import { parseSavedResult } from '../../../../src/measure/report/saved-result.ts
 import { fixture, pathOf } from './fixture.ts';
 import { results, shownNumbers } from './results.ts';
 
-const RUNS = { seed: 20261124, numRuns: 60 };
+const RUNS = { seed: 20261124, numRuns: 25 };
 
 /** The tags of a document, in order, without those that have no end. Fails on one that is not closed, or closed twice. */
 function assertBalanced(html: string): void {
