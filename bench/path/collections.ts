@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../src/base/errors.ts';
 import { rawSocketLacks } from '../../src/io/raw-socket-package.ts';
+import { hasIperf } from '../../src/measure/iperf.ts';
 import { LocalEnds } from '../../src/measure/local-ends.ts';
 import type { ConfigurationChange } from '../../src/measure/shipped-gateway.ts';
 import { twoClusters } from '../../src/measure/two-clusters.ts';
@@ -82,7 +83,7 @@ async function pathCollections(
       gateway.start();
     }
     await Promise.all(gateways.map(({ gateway }) => gateway.ready()));
-    const ends = await LocalEnds.open(scene);
+    const ends = await LocalEnds.open(scene, hasIperf());
     return await windows(
       name,
       ends,

@@ -1,6 +1,6 @@
 import { busySeconds } from './busy.ts';
 import type { DatagramTrial, Ends, TcpFigure } from './ends.ts';
-import { hasIperf, runIperf, startIperf } from './iperf.ts';
+import { runIperf, startIperf } from './iperf.ts';
 import { LOAD_AGENT, type LoadAgent } from './load/commands.ts';
 import { monotonicNs } from './load/monotonic.ts';
 import { payloadsOf } from './load/sizes.ts';
@@ -28,20 +28,23 @@ export class LocalEnds implements Ends {
   readonly #scene: TwoClusters;
   readonly #sender: LoadAgent;
   readonly #receiver: LoadAgent;
+  readonly #iperf: boolean;
   #run = 1;
 
-  private constructor(scene: TwoClusters, sender: LoadAgent, receiver: LoadAgent) {
+  private constructor(scene: TwoClusters, sender: LoadAgent, receiver: LoadAgent, iperf: boolean) {
     this.#scene = scene;
     this.#sender = sender;
     this.#receiver = receiver;
+    this.#iperf = iperf;
   }
 
-  static async open(scene: TwoClusters): Promise<LocalEnds> {
+  /** With `iperf` TCP is measured by iperf3, which then has to be installed. */
+  static async open(scene: TwoClusters, iperf: boolean): Promise<LocalEnds> {
     const [a, b] = [scene.a.pods[0]!.machine, scene.b.pods[0]!.machine];
     const [sender, receiver] = await Promise.all([a.agent(LOAD_AGENT), b.agent(LOAD_AGENT)]);
     await receiver.call('listen', { port: PORT });
-    if (hasIperf()) await startIperf(b);
-    return new LocalEnds(scene, sender, receiver);
+    if (iperf) await startIperf(b);
+    return new LocalEnds(scene, sender, receiver, iperf);
   }
 
   get #destination(): string {
@@ -50,7 +53,7 @@ export class LocalEnds implements Ends {
 
   async tcp(connections: number, seconds: number): Promise<TcpFigure> {
     const before = busySeconds();
-    const { bits, bitsPerSecond } = hasIperf()
+    const { bits, bitsPerSecond } = this.#iperf
       ? await runIperf(this.#scene.a.pods[0]!.machine, this.#destination, connections, seconds)
       : await this.#streams(connections, null, seconds);
     const cpuSecondsPerGigabit = (busySeconds() - before) / (bits / 1e9);

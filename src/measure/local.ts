@@ -1,7 +1,7 @@
 import { GatewayError } from '../base/errors.ts';
 import { readVersion } from '../observe/version.ts';
 import { describeMachine, loadNow } from './describe.ts';
-import { hasIperf, IPERF_WORDS } from './iperf.ts';
+import { IPERF_WORDS } from './iperf.ts';
 import { CONGESTION } from './load/streams.ts';
 import type { BenchResult, Progress } from './model.ts';
 import { PATHS } from './paths.ts';
@@ -46,13 +46,13 @@ async function measureHere(
     machine: describeMachine(),
     run: {
       ...{ at, loadBefore, seed: options.seed, rounds: options.rounds, command: options.command },
-      ...{ seconds: plan.tcpSeconds, streams: plan.streams, tcpProgram: tcpProgram() },
+      ...{ seconds: plan.tcpSeconds, streams: plan.streams, tcpProgram: tcpProgram(plan.iperf) },
     },
     paths,
     left,
   };
 }
 
-function tcpProgram(): string {
-  return hasIperf() ? ['iperf3', ...IPERF_WORDS].join(' ') : `isthmus's own, ${CONGESTION}`;
+function tcpProgram(iperf: boolean): string {
+  return iperf ? ['iperf3', ...IPERF_WORDS].join(' ') : `isthmus's own, ${CONGESTION}`;
 }

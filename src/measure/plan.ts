@@ -1,3 +1,4 @@
+import { hasIperf } from './iperf.ts';
 import { SIZES } from './load/sizes.ts';
 
 /** What `isthmus bench local` is asked for. Plain data: it travels into the sandbox as JSON. */
@@ -18,6 +19,8 @@ export interface MeasureOptions {
 /** How long each kind of measurement takes. */
 export interface Plan {
   readonly tcpSeconds: number;
+  /** Whole TCP measurements by iperf3, not by the generator of the addon. */
+  readonly iperf: boolean;
   /** TCP connections of `tcpMany`. */
   readonly streams: number;
   readonly sizeSeconds: number;
@@ -43,8 +46,9 @@ export function planOf(options: MeasureOptions): Plan {
   if (options.quick) {
     return {
       ...shared,
-      ...{ tcpSeconds: 1, sizeSeconds: 0.2, floodMs: 100, trialMs: 80, trialsMax: 4, probes: 100 },
-      ...{ warmUpSeconds: 0.2, sizes: options.sizes },
+      ...{ tcpSeconds: 0.4, sizeSeconds: 0.2, floodMs: 100, trialMs: 80, trialsMax: 4, probes: 100 },
+      // iperf3 knows whole seconds only.
+      ...{ warmUpSeconds: 0.2, sizes: options.sizes, iperf: false },
     };
   }
   return {
@@ -57,7 +61,7 @@ export function planOf(options: MeasureOptions): Plan {
       trialsMax: 6,
       probes: 500,
     },
-    ...{ warmUpSeconds: WARM_UP_SECONDS, sizes: options.sizes },
+    ...{ warmUpSeconds: WARM_UP_SECONDS, sizes: options.sizes, iperf: hasIperf() },
   };
 }
 

@@ -3,15 +3,7 @@ import { Prng } from '../base/prng.ts';
 import type { Ends } from './ends.ts';
 import { LocalEnds } from './local-ends.ts';
 import type { PathResult, Progress } from './model.ts';
-import {
-  type OpenPath,
-  type PathSpec,
-  referenceOf,
-  setOffloads,
-  type Variant,
-  variantLacks,
-  variantsOf,
-} from './paths.ts';
+import { type PathSpec, referenceOf, setOffloads, type Variant, variantLacks, variantsOf } from './paths.ts';
 import type { MeasureOptions, Plan } from './plan.ts';
 import { shuffled } from './statistics.ts';
 import { type Cell, emptyCell, type Step, stepsOf } from './steps.ts';
@@ -21,14 +13,16 @@ export interface Measured {
   readonly left: readonly string[];
 }
 
-interface Ready {
-  readonly path: OpenPath;
+/** A path that packets already go through. */
+export interface ReadyPath {
   readonly ends: Ends;
+  setOffloads(on: boolean): Promise<void>;
+  close(): Promise<void>;
 }
 
 interface Runner {
   readonly variant: Variant;
-  readonly ready: Ready;
+  readonly ready: ReadyPath;
   readonly cell: Cell;
   readonly steps: readonly Step[];
 }
@@ -48,19 +42,21 @@ export async function measureRounds(
   plan: Plan,
   progress: Progress,
   signal: AbortSignal,
+  prepare: (spec: PathSpec, plan: Plan) => Promise<ReadyPath> = openReady,
 ): Promise<Measured> {
   const left: string[] = [];
   const variants = chosen(variantsOf(specs), options.only, left);
-  const opened = new Map<PathSpec, Ready>();
+  const opened = new Map<PathSpec, ReadyPath>();
   try {
-    await openAll(variants, plan, progress, signal, opened, left);
+    const open = (spec: PathSpec): Promise<ReadyPath> => prepare(spec, plan);
+    await openAll(variants, open, progress, signal, opened, left);
     const runners = runnersOf(variants, opened, plan);
     if (runners.length === 0 && !signal.aborted) throw new Error(nothingOpened(options, left));
     await runRounds(runners, options, progress, signal);
     if (signal.aborted) left.push('the rest: the run was stopped');
     return { paths: runners.map(({ cell }) => cell), left };
   } finally {
-    for (const { path } of opened.values()) await path.close();
+    for (const path of opened.values()) await path.close();
   }
 }
 
@@ -89,17 +85,17 @@ function chosen(variants: readonly Variant[], only: readonly string[], left: str
 
 async function openAll(
   variants: readonly Variant[],
-  plan: Plan,
+  open: (spec: PathSpec) => Promise<ReadyPath>,
   progress: Progress,
   signal: AbortSignal,
-  opened: Map<PathSpec, Ready>,
+  opened: Map<PathSpec, ReadyPath>,
   left: string[],
 ): Promise<void> {
   for (const spec of new Set(variants.map((variant) => variant.spec))) {
     if (signal.aborted) return;
     progress({ round: 0, rounds: 0, path: spec.name, what: 'opening', done: 0, total: 0, text: '' });
     // A kernel without VXLAN, say, must not cost the other paths' figures.
-    await openReady(spec, plan).then(
+    await open(spec).then(
       (ready) => opened.set(spec, ready),
       (error: unknown) => left.push(`${spec.name}: ${oneLine(error)}`),
     );
@@ -107,21 +103,25 @@ async function openAll(
 }
 
 /** With a moment of every kind of traffic, so that no first round meets code that was never run. */
-async function openReady(spec: PathSpec, plan: Plan): Promise<Ready> {
+async function openReady(spec: PathSpec, plan: Plan): Promise<ReadyPath> {
   const path = await spec.open();
   try {
-    const ends = await LocalEnds.open(path.scene);
+    const ends = await LocalEnds.open(path.scene, plan.iperf);
     await ends.roundTrips(1, 1);
     await ends.tcpOfSize(1000, plan.warmUpSeconds);
     await ends.datagrams('64', null, plan.floodMs);
-    return { path, ends };
+    return { ends, setOffloads: (on) => setOffloads(path.scene, on), close: () => path.close() };
   } catch (error) {
     await path.close();
     throw error;
   }
 }
 
-function runnersOf(variants: readonly Variant[], opened: ReadonlyMap<PathSpec, Ready>, plan: Plan): Runner[] {
+function runnersOf(
+  variants: readonly Variant[],
+  opened: ReadonlyMap<PathSpec, ReadyPath>,
+  plan: Plan,
+): Runner[] {
   const names = new Set(variants.filter(({ spec }) => opened.has(spec)).map(({ name }) => name));
   return variants.flatMap((variant) => {
     const ready = opened.get(variant.spec);
@@ -167,7 +167,7 @@ async function runSteps(
     cell.failures.push(`${round}: ${what}: ${oneLine(error)}`);
   };
   try {
-    await setOffloads(ready.path.scene, variant.offloads);
+    await ready.setOffloads(variant.offloads);
   } catch (error) {
     return fail('offloads', error);
   }
