@@ -1,5 +1,6 @@
+import { number, spread } from '../src/measure/report/number.ts';
 import { percentile, summary } from '../src/measure/statistics.ts';
-import { number, runLine, spread, table } from './markdown.ts';
+import { runLine, table } from './markdown.ts';
 import type {
   CollectionsSection,
   ControlSection,

@@ -1,6 +1,8 @@
-import type { BenchResult, PathResult, SizeSeries } from '../src/measure/model.ts';
-import { median, summary } from '../src/measure/statistics.ts';
-import { number, runLine, spread, table } from './markdown.ts';
+import type { BenchResult, PathResult } from '../src/measure/model.ts';
+import { number, spread } from '../src/measure/report/number.ts';
+import { atSize, LOSS_FREE, SIZED, type SizedQuantity, sizesOf } from '../src/measure/report/quantity.ts';
+import { median, ratioOfMedians, summary } from '../src/measure/statistics.ts';
+import { runLine, table } from './markdown.ts';
 import type { ThroughputSection } from './results.ts';
 
 type Figures = (path: PathResult) => readonly number[];
@@ -41,43 +43,30 @@ export function throughputPart({ run, workers, result }: ThroughputSection): str
     ),
     "Packets are UDP over 16 flows; sizes are of the inner IPv4 packet, `imix` is 7 of 64 to 4 of 576 to 1 of 1,480 bytes. Loss-free: the highest rate at which 99.5 % have arrived 10 ms after the last one was sent. Flood: what arrives when the sender sends all it can; the kernel's own paths run in the sender's system call and take no more than they carry, the others drop the rest. RTT: 64-byte ICMP echo every 2 ms; its percentiles in each round.",
     packetTable(paths),
-    sizeTable('loss-free, kpps', paths, (path) => path.lossFree, 1000),
-    sizeTable('flood, kpps', paths, (path) => path.flood, 1000),
-    sizeTable('TCP, Gbit/s', paths, (path) => path.tcpBySize, 1),
+    ...SIZED.map((quantity) => sizeTable(quantity, paths)),
     ...(notes.length > 0 ? [notes.join('\n')] : []),
   ]
     .filter((part) => part !== '')
     .join('\n\n');
 }
 
-/** The first size of a run: the one that all paths are measured with. */
+/** The size that all paths are measured with. */
 function smallOf(paths: readonly PathResult[]): string {
-  return paths.flatMap((path) => path.lossFree)[0]?.size ?? '64';
+  return sizesOf(paths, LOSS_FREE)[0] ?? '64';
 }
 
 function packetTable(paths: readonly PathResult[]): string {
   const small = smallOf(paths);
-  const head = ['RTT p50, µs', 'RTT p90, µs', 'RTT p99, µs', 'RTT p99.9, µs'];
+  const rates = SIZED.filter(({ unit }) => unit === 'kpps');
+  const trips = ['RTT p50, µs', 'RTT p90, µs', 'RTT p99, µs', 'RTT p99.9, µs'];
   return table(
     [
       'path',
-      ...[`loss-free ${small} B, kpps`, 'ratio', `flood ${small} B, kpps`, 'ratio'],
-      ...head.flatMap((title) => [title, 'ratio']),
+      ...[...rates.map(({ short }) => `${short}, ${small} B`), ...trips].flatMap((title) => [title, 'ratio']),
     ],
     paths.map((path) => [
       path.name,
-      ...withRatio(
-        paths,
-        path,
-        ofSize((p) => p.lossFree, small),
-        1000,
-      ),
-      ...withRatio(
-        paths,
-        path,
-        ofSize((p) => p.flood, small),
-        1000,
-      ),
+      ...rates.flatMap((rate) => withRatio(paths, path, (p) => atSize(p, rate, small))),
       ...withRatio(paths, path, (p) => p.roundTrip.p50),
       ...withRatio(paths, path, (p) => p.roundTrip.p90),
       ...withRatio(paths, path, (p) => p.roundTrip.p99),
@@ -87,32 +76,23 @@ function packetTable(paths: readonly PathResult[]): string {
 }
 
 /** Medians by size of those paths that were measured with more than one; empty where none was. */
-function sizeTable(
-  what: string,
-  paths: readonly PathResult[],
-  of: (path: PathResult) => readonly SizeSeries[],
-  unit: number,
-): string {
-  const rows = paths.filter((path) => of(path).length > 1);
-  const sizes = [...new Set(rows.flatMap((path) => of(path).map(({ size }) => size)))];
+function sizeTable(quantity: SizedQuantity, paths: readonly PathResult[]): string {
+  const rows = paths.filter((path) => quantity.series(path).length > 1);
   if (rows.length === 0) return '';
+  const sizes = sizesOf(rows, quantity);
   return table(
-    [what, ...sizes.map((size) => (size === 'imix' ? size : `${size} B`))],
-    rows.map((path) => [path.name, ...sizes.map((size) => number(median(ofSize(of, size)(path)) / unit))]),
+    [quantity.short, ...sizes.map((size) => (size === 'imix' ? size : `${size} B`))],
+    rows.map((path) => [path.name, ...sizes.map((size) => number(median(atSize(path, quantity, size))))]),
   );
 }
 
-function ofSize(of: (path: PathResult) => readonly SizeSeries[], size: string): Figures {
-  return (path) => of(path).find((series) => series.size === size)?.values ?? [];
-}
-
-function withRatio(paths: readonly PathResult[], path: PathResult, of: Figures, unit = 1): [string, string] {
-  const shown = spread(summary(of(path).map((value) => value / unit)));
+function withRatio(paths: readonly PathResult[], path: PathResult, of: Figures): [string, string] {
+  const shown = spread(summary(of(path)));
   if (path.name === path.reference) return [shown, '1'];
   return [shown, number(ratioOf(paths, path, path.reference, of))];
 }
 
-/** Of medians; NaN where either is missing. */
+/** NaN where either path is missing. */
 function ratioOf(
   paths: readonly PathResult[],
   path: PathResult | undefined,
@@ -120,15 +100,14 @@ function ratioOf(
   of: Figures,
 ): number {
   const other = paths.find(({ name }) => name === reference);
-  if (path === undefined || other === undefined) return Number.NaN;
-  return median(of(path)) / median(of(other));
+  return path === undefined || other === undefined ? Number.NaN : ratioOfMedians(of(path), of(other));
 }
 
 /** A line for each target that was missed; a figure that was not measured misses none. */
 export function missedThroughput({ paths }: BenchResult): string[] {
   const find = (name: string): PathResult | undefined => paths.find((path) => path.name === name);
   const subject = find(SUBJECT);
-  const small = ofSize((path) => path.lossFree, smallOf(paths));
+  const small: Figures = (path) => atSize(path, LOSS_FREE, smallOf(paths));
   const plain = (of: Figures): number => ratioOf(paths, subject, subject?.reference, of);
   const least: [string, number, number][] = [
     ['TCP over one connection to plain forwarding', plain(tcpSingle), TCP_SHARE_MIN],

@@ -1,7 +1,7 @@
 import type { BenchResult, PathResult } from '../model.ts';
 import { median, ratioOfMedians } from '../statistics.ts';
 import { number } from './number.ts';
-import { atSize, LOSS_FREE, sizeLabel, sizesOf } from './quantity.ts';
+import { atSize, LOSS_FREE, sizesOf, sizeText } from './quantity.ts';
 
 /** The paths that are compared with one plain-forwarding path: those with its offloads. */
 export interface Group {
@@ -77,7 +77,7 @@ function verdict(members: Group, path: PathResult): string {
   say(toPlain(members, path, tcp), (ratio) => `${ratio} of ${plain} over one TCP connection`);
   say(
     toPlain(members, path, rates),
-    (ratio) => `${ratio} of its packets a second (${sizeLabel(size ?? '')} bytes, without loss)`,
+    (ratio) => `${ratio} of its packets a second (${sizeText(size ?? '')}, without loss)`,
   );
   say(
     toPlain(members, path, (of) => of.roundTrip.p50),

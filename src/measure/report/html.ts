@@ -6,7 +6,7 @@ import { plotSections } from './html-plots.ts';
 import { valueTables } from './html-values.ts';
 import { element, Markup } from './markup.ts';
 import { number, times } from './number.ts';
-import { atSize, LOSS_FREE, quantitiesOf, sizeLabel, sizesOf } from './quantity.ts';
+import { atSize, LOSS_FREE, quantitiesOf, sizesOf, sizeText } from './quantity.ts';
 import { styleSheet } from './style.ts';
 
 /** The document may not load or run anything, even if something that looks like markup came into it. */
@@ -82,7 +82,7 @@ function tiles(result: BenchResult): Markup | string {
     [toPlain(group, path, tcp), `of ${plain}, TCP over one connection: ${number(median(tcp(path)))} Gbit/s`],
     [
       toPlain(group, path, rate),
-      `of its packets a second without loss, ${sizeLabel(size ?? '')} bytes: ${number(median(rate(path)))} kpps`,
+      `of its packets a second without loss, ${sizeText(size ?? '')}: ${number(median(rate(path)))} kpps`,
     ],
     [toPlain(group, path, trip), `its median round trip: ${number(median(trip(path)))} µs`],
     [toVxlan(group, path, tcp), `TCP of ${group.vxlan?.name ?? ''}`],
@@ -170,7 +170,7 @@ function firstAsked(result: BenchResult): { readonly title: string; readonly val
   return [
     ...of('tcpSingle'),
     ...of('tcpMany'),
-    { title: `Packets without loss, ${sizeLabel(size ?? '')} bytes, kpps`, values: rates },
+    { title: `Packets without loss, ${sizeText(size ?? '')}, kpps`, values: rates },
     ...of('roundTripp50'),
     ...of('roundTripp99'),
     ...of('cpuPerGbit'),
@@ -227,23 +227,18 @@ function conditions(result: BenchResult): Markup {
 
 function method({ mode }: BenchResult): Markup {
   const local =
-    'Host, gateway, router, gateway and host are network namespaces of one machine and share its processors. Absolute figures belong to that machine; the ratios between paths of one run carry over best.';
+    'Pod, gateway, router, gateway and pod are network namespaces of one machine and share its processors. Absolute figures belong to that machine; the ratios between paths of one run carry over best.';
   const between =
     'Traffic goes from this gateway to another one that runs isthmus bench serve. Processor time is of this machine alone.';
+  const paragraphs = [
+    mode === 'local' ? local : between,
+    'Packets without loss: a search for the highest rate at which at least 99.5 % of the UDP packets arrive. Flood: what arrives when the sender sends all it can; a path inside the kernel takes no more from the sender than it carries, the others drop the rest. Sizes are of the inner IPv4 packet; IMIX is 7 packets of 64 bytes to 4 of 576 to 1 of 1,480. Round trips are of single small packets, one every 2 ms, with nothing else on the path.',
+    'Other work on the machine is in every number: differences smaller than the spread of the rounds mean nothing.',
+  ];
   return element(
     'section',
     { id: 'method' },
     element('h2', {}, 'How it was measured'),
-    element('p', {}, mode === 'local' ? local : between),
-    element(
-      'p',
-      {},
-      'Packets without loss: a search for the highest rate at which at least 99.5 % of the UDP packets arrive. Flood: what arrives when the sender sends all it can; a path inside the kernel takes no more from the sender than it carries, the others drop the rest. Sizes are of the inner IPv4 packet; IMIX is a mixture of small and large ones. Round trips are of single small packets, with nothing else on the path.',
-    ),
-    element(
-      'p',
-      {},
-      'Other work on the machine is in every number: differences smaller than the spread of the rounds mean nothing.',
-    ),
+    paragraphs.map((text) => element('p', {}, text)),
   );
 }

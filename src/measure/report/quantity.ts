@@ -18,6 +18,8 @@ export interface Quantity {
 export interface SizedQuantity {
   readonly id: string;
   readonly title: string;
+  /** With the unit, where there is little room. */
+  readonly short: string;
   readonly unit: string;
   readonly about: string;
   series(path: PathResult): readonly SizeSeries[];
@@ -77,6 +79,7 @@ export const SIZED: readonly SizedQuantity[] = [
   {
     id: 'lossFree',
     title: 'Packets a second without loss',
+    short: 'loss-free, kpps',
     unit: 'kpps',
     about: 'UDP: the highest rate at which at least 99.5 % arrive.',
     series: (path) => inThousands(path.lossFree),
@@ -84,6 +87,7 @@ export const SIZED: readonly SizedQuantity[] = [
   {
     id: 'flood',
     title: 'Packets a second under flood',
+    short: 'flood, kpps',
     unit: 'kpps',
     about: 'UDP: what arrives when the sender sends all it can.',
     series: (path) => inThousands(path.flood),
@@ -91,6 +95,7 @@ export const SIZED: readonly SizedQuantity[] = [
   {
     id: 'tcpBySize',
     title: 'TCP by packet size',
+    short: 'TCP, Gbit/s',
     unit: 'Gbit/s',
     about: 'One connection, with the MSS that makes packets of that size.',
     series: (path) => path.tcpBySize,
@@ -120,7 +125,12 @@ export function atSize(path: PathResult, quantity: SizedQuantity, size: string):
   return quantity.series(path).find((series) => series.size === size)?.values ?? [];
 }
 
-/** `64 bytes`, `IMIX`. */
+/** At the head of a column: `64`, `IMIX`. */
 export function sizeLabel(size: string): string {
   return isMixture(size) ? size.toUpperCase() : size;
+}
+
+/** In a sentence: `64 bytes`, `IMIX`. */
+export function sizeText(size: string): string {
+  return isMixture(size) ? size.toUpperCase() : `${size} bytes`;
 }
