@@ -9,7 +9,7 @@ import { IPV4 } from '../packet/ipv4.ts';
  *
  * A ring with one writer (the engine) and one reader (the control plane) in shared memory:
  *
- *   word 0: head, slots ever written     word 1: tail, slots ever read     slot s = index % ICMP_SLOTS
+ *   word HEAD: slots ever written     word TAIL: slots ever read     slot s = index % ICMP_SLOTS
  *   slot: | destination u32 | length u32 | ICMP message, ICMP_MESSAGE_BYTES |
  *
  *   empty: head == tail     full: head - tail == ICMP_SLOTS
@@ -19,9 +19,13 @@ export const ICMP_SLOTS = 64;
 /** The largest message: 576 bytes of packet (RFC 1812 §4.3.2.3) less its IPv4 header. */
 export const ICMP_MESSAGE_BYTES = 556;
 
-const HEAD = 0;
-const TAIL = 1;
-const HEADER_BYTES = 8;
+/**
+ * The two words lie in cache lines of their own (of 64 bytes, wherever the buffer begins): the engine looks at both in each turn, and
+ * would wait for the line whenever a neighbour in memory is written by another thread.
+ */
+const HEAD = 16;
+const TAIL = 32;
+const HEADER_BYTES = 192;
 const SLOT_BYTES = 8 + ICMP_MESSAGE_BYTES;
 
 export const ICMP_QUEUE_BYTES = HEADER_BYTES + ICMP_SLOTS * SLOT_BYTES;

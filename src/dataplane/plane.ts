@@ -7,7 +7,7 @@ import { PEERS_MAX } from '../fib/layout.ts';
 import type { Native } from '../io/native.ts';
 import { counterBytes, PEER_CELLS, peerCell } from './counters.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from './icmp-queue.ts';
-import { CONTROL, type WorkerSetup } from './worker-setup.ts';
+import { CONTROL, CONTROL_BYTES, CONTROL_CELL, type WorkerSetup } from './worker-setup.ts';
 
 /** A packet engine and the means to stop it: worker threads, or the portable engine on the main thread. */
 export interface Dataplane {
@@ -109,7 +109,7 @@ export class WorkerPlane implements Dataplane {
     const { native } = this.#options;
     for (const slot of this.#slots) {
       slot.timer?.cancel();
-      Atomics.store(new Int32Array(slot.setup.control), 0, CONTROL.STOP);
+      Atomics.store(new Int32Array(slot.setup.control), CONTROL_CELL, CONTROL.STOP);
       native.wakeSignal(slot.setup.wakeDescriptor);
     }
     await Promise.all(this.#slots.map((slot) => slot.exited));
@@ -139,7 +139,7 @@ export class WorkerPlane implements Dataplane {
         image,
         counters,
         icmpQueue,
-        control: new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT),
+        control: new SharedArrayBuffer(CONTROL_BYTES),
       },
       icmp: new IcmpQueue(icmpQueue, clock),
       counters: new Float64Array(counters),

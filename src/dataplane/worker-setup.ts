@@ -18,8 +18,12 @@ export interface WorkerSetup {
   readonly image: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly icmpQueue: SharedArrayBuffer;
-  /** One Int32: 0 run, 1 stop, as `CONTROL`. */
+  /** Cell CONTROL_CELL of Int32: 0 run, 1 stop, as `CONTROL`. */
   readonly control: SharedArrayBuffer;
 }
 
 export const CONTROL = { RUN: 0, STOP: 1 } as const;
+
+/** In the middle of a buffer of CONTROL_BYTES: a worker reads it in each turn, so nobody else's memory may share its cache line. */
+export const CONTROL_CELL = 16;
+export const CONTROL_BYTES = 192;

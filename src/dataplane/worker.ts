@@ -10,7 +10,7 @@ import { SpinWindow } from './busy-poll.ts';
 import { TOTAL } from './counters.ts';
 import { Engine, READY } from './engine.ts';
 import { IcmpQueue } from './icmp-queue.ts';
-import { CONTROL, type WorkerSetup } from './worker-setup.ts';
+import { CONTROL, CONTROL_CELL, type WorkerSetup } from './worker-setup.ts';
 
 /** How long a parked worker sleeps at most; it wakes for a packet at once, and this only bounds how old its overflow count gets. */
 const PARK_MS = 1000;
@@ -54,7 +54,7 @@ function run(setup: WorkerSetup, native: Native): void {
   const callsBefore = counters[TOTAL.SYSTEM_CALLS]!;
   let turns = 0;
   let fruitless = 0;
-  while (Atomics.load(control, 0) === CONTROL.RUN) {
+  while (Atomics.load(control, CONTROL_CELL) === CONTROL.RUN) {
     // Waiting, this reader holds nothing of the FIB image, so an idle worker never delays the reuse of its memory.
     // Packets that wait for a full send queue name their peers by index: until they are gone, the epoch of those indexes is not left.
     if (!engine.isBlocked) leaveEpoch(words, setup.engine);
@@ -65,7 +65,7 @@ function run(setup: WorkerSetup, native: Native): void {
       const moved = engine.turn(ready);
       // A descriptor that is ready for ever and gives nothing, as that of a device that was removed, must not burn a processor.
       fruitless = moved === 0 ? fruitless + 1 : 0;
-      if (fruitless > FRUITLESS_MAX) Atomics.wait(control, 0, CONTROL.RUN, FRUITLESS_PAUSE_MS);
+      if (fruitless > FRUITLESS_MAX) Atomics.wait(control, CONTROL_CELL, CONTROL.RUN, FRUITLESS_PAUSE_MS);
     }
     if (!icmp.isEmpty) {
       native.wakeSignal(setup.icmpDescriptor);
