@@ -114,8 +114,8 @@ function engineOf(fib: Fib, device: PacketIo, underlay: PacketIo): Engine {
   const words = new Uint32Array(fib.buffer);
   const counters = new Float64Array(new SharedArrayBuffer(counterBytes(PEERS_MAX)));
   const icmp = new IcmpQueue(new SharedArrayBuffer(ICMP_QUEUE_BYTES), systemClock);
-  enterEpoch(words, 0);
   const offload = loadNative();
+  enterEpoch(words, 0);
   return new Engine({
     device,
     underlay,

@@ -6,6 +6,7 @@
 #include "load.h"
 #include "netlink.h"
 #include "raw.h"
+#include "segment.h"
 #include "tun.h"
 #include "unix.h"
 #include "wake.h"
@@ -29,6 +30,7 @@ NAPI_MODULE_INIT() {
       FUNCTION("rawReceive", raw_receive),
       FUNCTION("rawSend", raw_send),
       FUNCTION("rawOverflow", raw_overflow),
+      FUNCTION("segment", segment),
       FUNCTION("wakeOpen", wake_open),
       FUNCTION("wakeSignal", wake_signal),
       FUNCTION("wakeDrain", wake_drain),

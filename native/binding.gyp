@@ -16,6 +16,7 @@
         "netlink.c",
         "packets.c",
         "raw.c",
+        "segment.c",
         "stream.c",
         "system.c",
         "tun.c",

@@ -18,7 +18,7 @@ export interface EngineParts {
   readonly device: PacketIo;
   readonly underlay: PacketIo;
   /** What the addon does to packets in memory. */
-  readonly offload: Pick<Native, 'coalesce'>;
+  readonly offload: Pick<Native, 'segment' | 'coalesce'>;
   /** COALESCE bits: what the device takes merged besides TCP. */
   readonly coalesceFeatures: number;
   /** The FIB image, as 32-bit words. */
@@ -55,12 +55,12 @@ export class Engine {
     this.#counters = parts.counters;
     this.#icmp = parts.icmp;
     this.#slab = new Slab();
-    const { toUnderlay, toDevice, spare } = this.#slab;
+    const { toDevice } = this.#slab;
     this.#outbound = new Outbound(
       parts.words,
       parts.counters,
-      toUnderlay,
-      spare,
+      this.#slab,
+      parts.offload,
       parts.icmp,
       parts.engine,
       parts.engines,

@@ -1,10 +1,12 @@
 import { DSCP_INHERIT, LOCAL_GROUP, SETTINGS, SETTINGS_FLAG, TTL_INHERIT } from '../fib/layout.ts';
 import { lookup, peerAddress, pickPeer } from '../fib/lookup.ts';
 import type { Batch } from '../io/batch.ts';
+import { type Native, SEGMENT } from '../io/native.ts';
 import { readI32, readU16 } from '../packet/bytes.ts';
 import { outerTos } from '../packet/ecn.ts';
 import { flowHash } from '../packet/flow.ts';
 import { fragmentCount, writeFragment } from '../packet/fragment.ts';
+import { gsoHeaders, gsoSize, gsoType } from '../packet/gso.ts';
 import { ICMP } from '../packet/icmp.ts';
 import { ENCAPSULATION_BYTES, encapsulate } from '../packet/ipip.ts';
 import { checkInner, headerBytes, IPV4, PROTOCOL, totalLength } from '../packet/ipv4.ts';
@@ -13,11 +15,15 @@ import { VERDICT } from '../packet/verdict.ts';
 import { DROPS_OUTBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
 import type { IcmpQueue } from './icmp-queue.ts';
 import { pathMtuOf, segmentBytes } from './path-mtu.ts';
-import { FRAGMENTS_MAX, type Spare } from './slab.ts';
+import { Segmenter } from './segmenter.ts';
+import { FRAGMENTS_MAX, type Slab, type Spare } from './slab.ts';
 
 /**
  * Packets from local hosts to remote clusters: the encapsulation rules of the design, in their order. No I/O: the input is what was
  * read from the TUN device, the output is what goes to the underlay, both in one slab.
+ *
+ * The device hands over TCP and UDP uncut, up to 64 KiB of a flow in a packet. The rules are applied to it once, as to each of its
+ * segments, and only then is it cut.
  */
 export class Outbound {
   readonly #words: Uint32Array;
@@ -25,9 +31,13 @@ export class Outbound {
   readonly #out: Batch;
   readonly #spare: Spare;
   readonly #icmp: IcmpQueue;
-  readonly #idFirst: number;
-  readonly #idCount: number;
-  #idsUsed = 0;
+  readonly #segmenter: Segmenter;
+  /** Its ID cells are those of all packets, cut or not. */
+  readonly #request = new Int32Array(SEGMENT.CELLS);
+  /** Of the packet in hand: what it counts for, and for one that is to be cut its headers, else 0, and the payload of a segment. */
+  #packets = 1;
+  #headers = 0;
+  #size = 0;
 
   /**
    * `engines` and `engine` (0 … engines - 1) keep the outer IDs of several engines apart: an ID must not repeat for a (source,
@@ -37,48 +47,66 @@ export class Outbound {
   constructor(
     words: Uint32Array,
     counters: Float64Array,
-    out: Batch,
-    spare: Spare,
+    slab: Slab,
+    offload: Pick<Native, 'segment'>,
     icmp: IcmpQueue,
     engine: number,
     engines: number,
   ) {
     this.#words = words;
     this.#counters = counters;
-    this.#out = out;
-    this.#spare = spare;
+    this.#out = slab.toUnderlay;
+    this.#spare = slab.spare;
     this.#icmp = icmp;
     const block = Math.floor(IDS / engines);
     // Without 0, for which Linux fills in an ID of its own choice on a raw socket.
-    this.#idFirst = Math.max(1, engine * block);
-    this.#idCount = (engine + 1) * block - this.#idFirst;
+    const first = Math.max(1, engine * block);
+    this.#request[SEGMENT.ID_FIRST] = first;
+    this.#request[SEGMENT.ID_COUNT] = (engine + 1) * block - first;
+    this.#segmenter = new Segmenter(offload, slab.toUnderlay, this.#request, slab.headersAt);
   }
 
   /**
    * Handles packets `from` … of `input` and appends to the output batch. Returns the index of the first packet not handled: less than
-   * `input.count` when the output must be flushed first.
+   * `input.count` when the output must be flushed first. That packet may have been cut in part; the next call goes on with it.
    */
   step(input: Batch, from: number): number {
     const out = this.#out;
     const bytes = input.bytes;
     const count = input.count;
+    const segmenter = this.#segmenter;
+    let received = 0;
     let i = from;
     for (; i < count; i++) {
-      // A packet is only begun when its worst case fits, so that none is ever half done.
       if (out.count >= out.capacity) break;
-      const verdict = this.#forward(bytes, input.at[i]!, input.length[i]!);
-      if (verdict === FLUSH_FIRST) break;
-      if (verdict !== VERDICT.FORWARD) this.#counters[DROPS_OUTBOUND + verdict]! += 1;
+      if (segmenter.left === 0) {
+        // A packet is only begun when its worst case fits, so that none but one that is cut is ever half done.
+        const verdict = this.#forward(bytes, input.at[i]!, input.length[i]!);
+        if (verdict === FLUSH_FIRST) break;
+        received += this.#packets;
+        if (verdict !== VERDICT.FORWARD) this.#counters[DROPS_OUTBOUND + verdict]! += this.#packets;
+      }
+      if (segmenter.left === 0) continue;
+      if (segmenter.isTooBig) this.#fragmentSegments(bytes);
+      else segmenter.append();
+      if (segmenter.left > 0) break;
     }
-    this.#counters[TOTAL.OUTBOUND_RECEIVED]! += i - from;
+    this.#counters[TOTAL.OUTBOUND_RECEIVED]! += received;
     return i;
   }
 
   #forward(bytes: Uint8Array, at: number, available: number): number {
     const words = this.#words;
+    this.#packets = 1;
+    this.#headers = 0;
     const malformed = checkInner(bytes, at, available);
     if (malformed !== VERDICT.FORWARD) return malformed;
     const length = totalLength(bytes, at);
+    let largest = length;
+    if (gsoType(bytes, at) !== 0) {
+      largest = this.#readGso(bytes, at, length, available);
+      if (largest < 0) return VERDICT.INNER_MALFORMED;
+    }
     // Addresses are i32 from here on: as u32 they cost 32 bytes of garbage a packet (bench/engine.bench.ts, readI32).
     const source = readI32(bytes, at + IPV4.SOURCE);
     if (source === (words[SETTINGS.SOURCE]! | 0)) return VERDICT.LOOP;
@@ -100,11 +128,65 @@ export class Outbound {
 
     const linkMtu = words[SETTINGS.LINK_MTU]!;
     const pathMtu = pathMtuOf(words, peer);
-    if (length + ENCAPSULATION_BYTES > pathMtu)
-      return this.#tooBig(bytes, at, length, peer, pathMtu, linkMtu);
+    if (largest + ENCAPSULATION_BYTES > pathMtu)
+      return this.#tooBig(bytes, at, length, largest, peer, pathMtu, linkMtu);
     const dontFragment = this.#outerDontFragment(bytes, at);
+    if (this.#headers > 0) return this.#cut(bytes, at, length, peer, gateway, dontFragment, false);
     this.#clamp(bytes, at, pathMtu);
     this.#emit(bytes, at, length, peer, gateway, dontFragment);
+    return VERDICT.FORWARD;
+  }
+
+  /** Bytes of the largest segment of a packet that is to be cut, or -1; keeps what else the vnet header says, which will be overwritten. */
+  #readGso(bytes: Uint8Array, at: number, length: number, available: number): number {
+    const headers = gsoHeaders(bytes, at, available);
+    if (headers < 0) return -1;
+    const size = gsoSize(bytes, at);
+    const payload = length - headers;
+    this.#headers = headers;
+    this.#size = size;
+    this.#packets = ((payload + size - 1) / size) | 0;
+    return headers + Math.min(size, payload);
+  }
+
+  /** All that is decided for a packet holds for its segments. No SYN is among them, so there is no MSS to clamp. */
+  #cut(
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+    peer: number,
+    gateway: number,
+    flags: number,
+    isTooBig: boolean,
+  ): number {
+    this.#encapsulate(bytes, at, 0, gateway, 0, flags);
+    this.#segmenter.begin(at, length, this.#headers, this.#size, this.#packets, peer, gateway, isTooBig);
+    return VERDICT.FORWARD;
+  }
+
+  /** Segments that are too big for the path, DF clear: each by itself as any other packet, until the output has to be flushed. */
+  #fragmentSegments(bytes: Uint8Array): void {
+    const segmenter = this.#segmenter;
+    const out = this.#out;
+    const spare = this.#spare;
+    this.#packets = 1;
+    this.#headers = 0;
+    while (segmenter.left > 0) {
+      const length = segmenter.nextBytes();
+      // With nothing to send, nothing refers to spare memory, which then holds a segment of any size and its fragments.
+      if (out.count === 0) spare.reset();
+      else if (out.capacity - out.count < FRAGMENTS_MAX) return;
+      else if (spare.freeBytes() < 2 * length + SPARE_BYTES_OF_FRAGMENTS) return;
+      const at = segmenter.copyNext(spare);
+      const verdict = this.#sendSegment(bytes, at, length, segmenter.peer, segmenter.gateway);
+      if (verdict !== VERDICT.FORWARD) this.#counters[DROPS_OUTBOUND + verdict]! += 1;
+    }
+  }
+
+  #sendSegment(bytes: Uint8Array, at: number, length: number, peer: number, gateway: number): number {
+    const pathMtu = pathMtuOf(this.#words, peer);
+    if (length + ENCAPSULATION_BYTES > pathMtu) return this.#fragment(bytes, at, length, peer, pathMtu);
+    this.#emit(bytes, at, length, peer, gateway, this.#outerDontFragment(bytes, at));
     return VERDICT.FORWARD;
   }
 
@@ -113,6 +195,7 @@ export class Outbound {
     bytes: Uint8Array,
     at: number,
     length: number,
+    largest: number,
     peer: number,
     pathMtu: number,
     linkMtu: number,
@@ -127,13 +210,19 @@ export class Outbound {
         at,
         length,
       );
-      if (length + ENCAPSULATION_BYTES > linkMtu) return this.#dropOf(peer, VERDICT.TOO_BIG);
+      if (largest + ENCAPSULATION_BYTES > linkMtu) return this.#dropOf(peer, VERDICT.TOO_BIG);
       // The path MTU is soft state: the datagram goes out all the same, so that a path that has recovered shows it (RFC 2003 §5).
-      this.#counters[TOTAL.SOFT_STATE_EXCEEDED]! += 1;
+      this.#counters[TOTAL.SOFT_STATE_EXCEEDED]! += this.#packets;
+      if (this.#headers > 0) return this.#cut(bytes, at, length, peer, gateway, IPV4.DF, false);
       this.#clamp(bytes, at, pathMtu);
       this.#emit(bytes, at, length, peer, gateway, IPV4.DF);
       return VERDICT.FORWARD;
     }
+    if (this.#headers > 0) return this.#cut(bytes, at, length, peer, gateway, 0, true);
+    return this.#fragment(bytes, at, length, peer, pathMtu);
+  }
+
+  #fragment(bytes: Uint8Array, at: number, length: number, peer: number, pathMtu: number): number {
     if ((this.#words[SETTINGS.FLAGS]! & SETTINGS_FLAG.FRAGMENT_OUTER) !== 0) {
       return this.#fragmentOuter(bytes, at, length, peer, pathMtu);
     }
@@ -218,6 +307,18 @@ export class Outbound {
   }
 
   #emit(bytes: Uint8Array, at: number, length: number, peer: number, gateway: number, flags: number): void {
+    this.#encapsulate(bytes, at, length, gateway, this.#nextId(), flags);
+    this.#append(at - ENCAPSULATION_BYTES, length + ENCAPSULATION_BYTES, peer, gateway);
+  }
+
+  #encapsulate(
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+    gateway: number,
+    id: number,
+    flags: number,
+  ): void {
     const words = this.#words;
     const ttl = words[SETTINGS.TTL]!;
     const dscp = words[SETTINGS.DSCP]!;
@@ -235,10 +336,9 @@ export class Outbound {
       gateway,
       tos,
       ttl === TTL_INHERIT ? bytes[at + IPV4.TTL]! : ttl,
-      this.#nextId(),
+      id,
       flags,
     );
-    this.#append(at - ENCAPSULATION_BYTES, length + ENCAPSULATION_BYTES, peer, gateway);
   }
 
   #append(at: number, length: number, peer: number, gateway: number): void {
@@ -257,12 +357,14 @@ export class Outbound {
 
   #nextId(): number {
     // A remainder, not a branch: that would be taken for the first time after thousands of packets and cost the optimised code then.
-    this.#idsUsed = (this.#idsUsed + 1) % this.#idCount;
-    return this.#idFirst + this.#idsUsed;
+    const request = this.#request;
+    const used = (request[SEGMENT.IDS_USED]! + 1) % request[SEGMENT.ID_COUNT]!;
+    request[SEGMENT.IDS_USED] = used;
+    return request[SEGMENT.ID_FIRST]! + used;
   }
 
   #dropOf(peer: number, verdict: number): number {
-    this.#counters[peerCell(peer) + PEER_CELL.OUTBOUND_DROPS]! += 1;
+    this.#counters[peerCell(peer) + PEER_CELL.OUTBOUND_DROPS]! += this.#packets;
     return verdict;
   }
 
@@ -282,3 +384,6 @@ const IDS = 65_536;
 
 /** Headroom and alignment that one piece of spare memory costs beside the fragment itself. */
 const SPARE_OVERHEAD_BYTES = 80;
+
+/** What all fragments of a packet take of it beside their payload: headers, what rounding to units of 8 leaves free, and the above. */
+const SPARE_BYTES_OF_FRAGMENTS = (FRAGMENTS_MAX + 1) * (60 + 8 + SPARE_OVERHEAD_BYTES);

@@ -1,9 +1,10 @@
 import { BATCH_MAX, Batch, HEADROOM_BYTES, receiveBatch, slotBytes } from '../io/batch.ts';
+import { CALL_PACKETS_MAX } from '../io/native.ts';
 
 /**
  * All the packet memory of one engine, allocated once.
  *
- *   | slots of a batch from the device | slots of a batch from the underlay | SPARE_BYTES: fragments we make |
+ *   | slots from the device | slots from the underlay | headers of segments, a slot an entry | SPARE_BYTES: fragments we make |
  *
  * Pages that no packet touched cost no memory, so an idle engine pays for little of it.
  */
@@ -14,17 +15,26 @@ export class Slab {
   readonly toUnderlay: Batch;
   readonly toDevice: Batch;
   readonly spare: Spare;
+  /** Entry `i` of `toUnderlay` may have its headers at `headersAt + i * HEADER_SLOT_BYTES`. */
+  readonly headersAt: number;
 
   constructor() {
-    const receiveBytes = 2 * slotBytes(BATCH_MAX);
-    this.bytes = new Uint8Array(new SharedArrayBuffer(receiveBytes + SPARE_BYTES));
+    this.headersAt = 2 * slotBytes(BATCH_MAX);
+    const spareAt = this.headersAt + UNDERLAY_BATCH * HEADER_SLOT_BYTES;
+    this.bytes = new Uint8Array(new SharedArrayBuffer(spareAt + SPARE_BYTES));
     this.fromDevice = receiveBatch(this.bytes, 0, BATCH_MAX);
     this.fromUnderlay = receiveBatch(this.bytes, slotBytes(BATCH_MAX), BATCH_MAX);
-    this.toUnderlay = new Batch(this.bytes, BATCH_MAX + FRAGMENTS_MAX);
+    this.toUnderlay = new Batch(this.bytes, UNDERLAY_BATCH);
     this.toDevice = new Batch(this.bytes, BATCH_MAX);
-    this.spare = new Spare(receiveBytes, SPARE_BYTES);
+    this.spare = new Spare(spareAt, SPARE_BYTES);
   }
 }
+
+/** What one system call sends: a super-packet of the device is 45 segments and more, and the fragments of one packet must fit. */
+export const UNDERLAY_BATCH = CALL_PACKETS_MAX;
+
+/** An outer header, and the longest IPv4 and TCP headers: 140 bytes. Three cache lines, an odd number as of other slots. */
+export const HEADER_SLOT_BYTES = 192;
 
 /**
  * Fragments of one packet at most: 65,535 bytes over the smallest inner MTU that a peer can have (576, of which 552 are payload
@@ -35,8 +45,8 @@ export const FRAGMENTS_MAX = 128;
 /** Besides its payload a fragment takes a header with options, what rounding to units of 8 leaves free, headroom, and alignment to 16. */
 const SPARE_BYTES_PER_FRAGMENT = 60 + 8 + HEADROOM_BYTES + 16;
 
-/** Holds the fragments of one packet of the largest size, whatever its options. */
-export const SPARE_BYTES = 65_536 + FRAGMENTS_MAX * SPARE_BYTES_PER_FRAGMENT;
+/** Holds the fragments of one packet of the largest size, whatever its options, and the packet too where that is a segment. */
+export const SPARE_BYTES = 2 * 65_536 + FRAGMENTS_MAX * SPARE_BYTES_PER_FRAGMENT;
 
 /** Memory for packets that the engine makes itself: handed out from the front, all given back at once when a flush is complete. */
 export class Spare {

@@ -44,9 +44,7 @@ export function openDevice(native: Native, netlink: Netlink, setup: DeviceSetup)
     for (let queue = 0; queue < setup.queues; queue++) {
       queues.push(openTun(native, { name: setup.name, multiQueue: true, vnetHeader: true }));
     }
-    const coalesceFeatures = mergedKinds(queues[0]!);
-    // A device that another program left may hand over packets with work left undone, which we would send on as they are.
-    queues[0]!.setOffload(0);
+    const coalesceFeatures = leaveWorkToUs(queues[0]!);
     queues[0]!.keep(true);
     // Before the device is up: the kernel sends the first IPv6 packets into it at that moment.
     const problems = prepareDeviceSysctls(setup.name);
@@ -75,14 +73,22 @@ export function openDevice(native: Native, netlink: Netlink, setup: DeviceSetup)
   }
 }
 
-/** Datagrams are taken merged by the kernels that can hand them over merged: both came with Linux 6.2, and only this can be asked. */
-function mergedKinds(queue: Tun): number {
+/**
+ * TCP and UDP come over uncut, up to 64 KiB in a packet, which `dataplane/outbound.ts` cuts: the way through the kernel up to here, and the
+ * look-up, are paid once for all of them. TCP over IPv6 is not carried, so the kernel may as well cut it. UDP since Linux 6.2, which takes
+ * USO4 only together with USO6 (set_offload in drivers/net/tun.c); without them the kernel cuts it before. What another program had left
+ * on an adopted device is replaced. Returns COALESCE bits: datagrams are taken merged by the kernels that can hand them over merged, and
+ * only that can be asked.
+ */
+function leaveWorkToUs(queue: Tun): number {
+  const tcp = TUN_OFFLOAD.CHECKSUM | TUN_OFFLOAD.TSO4 | TUN_OFFLOAD.TSO_ECN;
   try {
-    queue.setOffload(TUN_OFFLOAD.CHECKSUM | TUN_OFFLOAD.USO4 | TUN_OFFLOAD.USO6);
+    queue.setOffload(tcp | TUN_OFFLOAD.USO4 | TUN_OFFLOAD.USO6);
     return COALESCE.UDP;
   } catch (error) {
-    if (error instanceof IoError && error.errno === 'EINVAL') return 0;
-    throw error;
+    if (!(error instanceof IoError && error.errno === 'EINVAL')) throw error;
+    queue.setOffload(tcp);
+    return 0;
   }
 }
 

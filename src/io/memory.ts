@@ -56,13 +56,13 @@ export class MemoryEnd implements PacketIo {
     this.#deliver = (packet, address) => outgoing.push(packet, 0, packet.length, address);
   }
 
-  /** Also writes `address[i]`: what the sender gave as the outer destination; and, as a device does, a vnet header, which says nothing. */
+  /** Also writes `address[i]`: what the sender gave as the outer destination; and, as a device does, a vnet header. */
   receive(batch: Batch): number {
     if (this.#closed) return NEGATED.EBADF;
     let count = 0;
     while (count < batch.capacity && this.#incoming.count > 0) {
       const at = batch.roomFor(count, this.#incoming.headLength());
-      batch.bytes.fill(0, at - VNET.BYTES, at);
+      batch.bytes.set(this.#incoming.headVnet(), at - VNET.BYTES);
       batch.at[count] = at;
       batch.address[count] = this.#incoming.headAddress();
       batch.length[count] = this.#incoming.shiftInto(batch.bytes, at);
@@ -93,10 +93,14 @@ export class MemoryEnd implements PacketIo {
     return to - from;
   }
 
-  /** One packet in, past the link's fault: how a test plays the host or the network. False when the queue is full. */
-  write(packet: Uint8Array, address = 0): boolean {
+  /**
+   * One packet in, past the link's fault: how a test plays the host or the network. False when the queue is full. A host may leave work
+   * undone, as its `vnet` header says; without, the packet is whole.
+   */
+  write(packet: Uint8Array, address = 0, vnet: Uint8Array = NOTHING_LEFT): boolean {
     assert(packet.length <= this.#mtuBytes, 'a written packet fits the link');
-    return this.#outgoing.push(packet, 0, packet.length, address);
+    assert(vnet.length === VNET.BYTES, 'a vnet header has its length');
+    return this.#outgoing.push(packet, 0, packet.length, address, vnet);
   }
 
   /** One packet out, in memory of its own; undefined when none waits. */
@@ -122,11 +126,15 @@ export class MemoryEnd implements PacketIo {
   }
 }
 
+/** The vnet header of a packet that is whole as it is. */
+const NOTHING_LEFT = new Uint8Array(VNET.BYTES);
+
 /** A ring of slots: `head` is the oldest packet, `count` how many wait. Pages of slots that no large packet reached are never touched. */
 class PacketQueue {
   readonly #bytes: Uint8Array;
   readonly #length: Int32Array;
   readonly #address: Uint32Array;
+  readonly #vnet: Uint8Array;
   readonly #slotBytes: number;
   readonly #capacity: number;
   #head = 0;
@@ -140,9 +148,16 @@ class PacketQueue {
     this.#bytes = new Uint8Array(capacity * slotBytes);
     this.#length = new Int32Array(capacity);
     this.#address = new Uint32Array(capacity);
+    this.#vnet = new Uint8Array(capacity * VNET.BYTES);
   }
 
-  push(bytes: Uint8Array, at: number, length: number, address: number): boolean {
+  push(
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+    address: number,
+    vnet: Uint8Array = NOTHING_LEFT,
+  ): boolean {
     if (this.count === this.#capacity || length > this.#slotBytes) {
       this.dropped++;
       return false;
@@ -151,12 +166,17 @@ class PacketQueue {
     this.#bytes.set(bytes.subarray(at, at + length), slot * this.#slotBytes);
     this.#length[slot] = length;
     this.#address[slot] = address;
+    this.#vnet.set(vnet, slot * VNET.BYTES);
     this.count++;
     return true;
   }
 
   headLength(): number {
     return this.#length[this.#head] as number;
+  }
+
+  headVnet(): Uint8Array {
+    return this.#vnet.subarray(this.#head * VNET.BYTES, (this.#head + 1) * VNET.BYTES);
   }
 
   headAddress(): number {

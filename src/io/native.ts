@@ -12,8 +12,9 @@ export interface Native {
   /** TUNSETOFFLOAD with `features` (TUN_F_*); needs TUN_FLAG.VNET_HEADER. */
   tunOffload(fd: number, features: number): number;
   /**
-   * Reads into the slots of `layout` until the queue is empty or `capacity` packets are in; writes `at[i]` and `length[i]`. The
-   * `headerBytes` of a vnet header (0 without) go right before `at[i]`.
+   * Reads into the slots of `layout` until the queue is empty, or `capacity` packets or 256 KiB are in; writes `at[i]` and `length[i]`.
+   * The `headerBytes` of a vnet header (0 without) go right before `at[i]`. A checksum that the kernel left undone is completed here,
+   * except in a packet that is to be cut (`segment` does that).
    */
   tunReceive(
     fd: number,
@@ -92,6 +93,22 @@ export interface Native {
   ): number;
   /** Packets the kernel dropped because this socket's receive buffer was full, since it was opened: a u32 that wraps (SO_MEMINFO). */
   rawOverflow(fd: number): number;
+
+  /**
+   * Cuts the packet that `request` describes (SEGMENT) into entries `from` … `to - 1`, or as many as it has left, and returns how many. Each
+   * entry is a header slot of the arena, that of its number, and one piece: its payload inside the packet. Lengths, IDs, sequence numbers,
+   * flags and checksums are those of inet_gso_segment, tcp_gso_segment and __udp_gso_segment in the kernel. No system call. A packet that
+   * is no TCP or UDP over IPv4 or IPv6 with payload throws: the caller has looked at it before.
+   */
+  segment(
+    bytes: Uint8Array,
+    request: Int32Array,
+    at: Int32Array,
+    length: Int32Array,
+    pieces: Int32Array,
+    from: number,
+    to: number,
+  ): number;
 
   /** An eventfd: `wakeSignal` from any thread makes it readable until `wakeDrain`. */
   wakeOpen(): number;
@@ -199,6 +216,25 @@ export const TUN_FLAG = { MULTI_QUEUE: 1, VNET_HEADER: 2 } as const;
 
 /** Of `coalesce`. UDP: the device takes merged datagrams (VIRTIO_NET_HDR_GSO_UDP_L4, Linux 6.2). */
 export const COALESCE = { UDP: 1, DROPPED: 0x1_0000 } as const;
+
+/** The cells of `request` of `Native.segment`. */
+export const SEGMENT = {
+  /** Of the inner header. The template of the outer one lies in the 20 bytes before it. */
+  PACKET_AT: 0,
+  PACKET_BYTES: 1,
+  /** Payload bytes of each segment but the last. */
+  SEGMENT_SIZE: 2,
+  /** Entry `i` has its headers at ARENA_AT + i * ARENA_STRIDE. */
+  ARENA_AT: 3,
+  ARENA_STRIDE: 4,
+  /** Outer IDs are ID_FIRST + u, u from 0 to ID_COUNT - 1 and round again; the last one used is in IDS_USED, which is written. */
+  ID_FIRST: 5,
+  ID_COUNT: 6,
+  IDS_USED: 7,
+  /** The segment to begin with; where to go on is written. */
+  NEXT: 8,
+  CELLS: 9,
+} as const;
 
 /** Most packets that one call receives or sends: the addon keeps their iovecs on the stack. */
 export const CALL_PACKETS_MAX = 256;

@@ -22,6 +22,7 @@ export const VNET = {
   BYTES: 10,
   NEEDS_CHECKSUM: 1,
   GSO_TCPV4: 1,
+  GSO_UDP_L4: 5,
   GSO_ECN: 0x80,
 } as const;
 

@@ -210,14 +210,14 @@ test('a SYN that has to wait for a flush is clamped by the settings of the time 
   const segment = new Uint8Array(40_000);
   segment.set([0x60, 2], 12);
   segment.set([2, 4, 0x05, 0xb4], 20);
-  const before = range(2).map((id) => packet({ id, dontFragment: false }, 40_000));
-  rig.hostSends(...before, packet({ id: 2, dontFragment: false, protocol: 6, payload: segment }));
+  const before = range(3).map((id) => packet({ id, dontFragment: false }, 40_000));
+  rig.hostSends(...before, packet({ id: 3, dontFragment: false, protocol: 6, payload: segment }));
   rig.run();
-  assert.equal(rig.total('OUTBOUND_RECEIVED'), 2, 'there is no room for the fragments of the third');
+  assert.equal(rig.total('OUTBOUND_RECEIVED'), 3, 'there is no room for the fragments of the fourth');
   rig.fib.configure({ ...SETTINGS, clampMss: false });
   underlay.room = Number.POSITIVE_INFINITY;
   rig.run();
-  const first = rig.sent().find((outer) => get16(outer, 24) === 2);
+  const first = rig.sent().find((outer) => get16(outer, 24) === 3);
   assert.equal(get16(first!, 20 + 20 + 22), 0x05b4);
   assert.equal(rig.total('MSS_CLAMPED'), 0);
 });

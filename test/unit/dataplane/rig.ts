@@ -120,6 +120,16 @@ export class Rig {
     for (const packet of packets) assert.ok(this.#device.right.write(packet));
   }
 
+  /** A packet whose segmentation the host's kernel left to us. */
+  hostSendsUncut(packet: Uint8Array, vnet: Uint8Array): void {
+    assert.ok(this.#device.right.write(packet, 0, vnet));
+  }
+
+  /** The path to a gateway has turned out to carry only so much. */
+  learn(gateway: number, pathMtuBytes: number): void {
+    this.fib.setPeer(gateway, { pathMtuBytes });
+  }
+
   run(): void {
     for (let turn = 0; turn < 100; turn++) if (this.engine.turn() === 0) return;
     assert.fail('the engine is busy for ever');

@@ -13,44 +13,10 @@ import {
   TRIP,
   WAIT_CELL,
 } from '../../../src/io/native.ts';
+import { CLOSED, detached, fd, integer, type Parameter, text, wrongTypes } from './native-parameters.ts';
 
-/** Not open in any process: descriptors end far below. Functions that reach the kernel with it get EBADF. */
-const CLOSED = 0x7fff_0000;
 const EBADF = -9;
 const SEED = 3;
-
-type Kind =
-  | 'fd'
-  | 'integer'
-  | 'boolean'
-  | 'text'
-  | 'bytes'
-  | 'int32'
-  | 'uint32'
-  | 'float64'
-  | 'function'
-  | 'watcher';
-
-interface Parameter {
-  readonly kind: Kind;
-  readonly valid: unknown;
-  /** Right type, wrong value. */
-  readonly outside?: readonly unknown[];
-}
-
-const fd: Parameter = {
-  kind: 'fd',
-  valid: CLOSED,
-  outside: [-1, 0x8000_0000, 1.5, Number.NaN, Number.POSITIVE_INFINITY],
-};
-
-function integer(valid: number, ...outside: number[]): Parameter {
-  return { kind: 'integer', valid, outside: [...outside, valid + 0.5, Number.NaN, 2 ** 53, -(2 ** 53)] };
-}
-
-function text(valid: string, longest: number): Parameter {
-  return { kind: 'text', valid, outside: ['', 'x'.repeat(longest + 1), `${valid}\0`, 'ä'.repeat(longest)] };
-}
 
 /** Four slots of 100 bytes over shared memory, the kind of memory that the packet path uses. */
 const BYTES = new Uint8Array(new SharedArrayBuffer(400));
@@ -173,12 +139,33 @@ function progressOf(cells: number): Parameter {
   };
 }
 
-function detached<T>(type: new (buffer: ArrayBuffer) => T): T {
-  const buffer = new ArrayBuffer(64);
-  const array = new type(buffer);
-  structuredClone(buffer, { transfer: [buffer] });
-  return array;
-}
+/** A TCP packet of 100 bytes behind an outer header, to be cut into three, and four slots for headers. */
+BYTES[20] = 0x45;
+BYTES[29] = 6;
+BYTES[52] = 0x50;
+const REQUEST = Int32Array.of(20, 100, 20, 160, 60, 1, 100, 0, 0);
+const request: Parameter = {
+  kind: 'int32',
+  valid: REQUEST,
+  outside: [
+    detached(Int32Array),
+    REQUEST.subarray(0, 8),
+    ...[19, 21, 301, -1, 0x7fff_ffff].map((value) => REQUEST.with(0, value)),
+    ...[-1, 0, 39, 40, 381, 0x7fff_ffff].map((value) => REQUEST.with(1, value)),
+    ...[-1, 0, 65_536].map((value) => REQUEST.with(2, value)),
+    ...[-1, 161, 0x7fff_ffff].map((value) => REQUEST.with(3, value)),
+    ...[-1, 0, 59, 61, 0x7fff_ffff].map((value) => REQUEST.with(4, value)),
+    ...[-1, 65_437].map((value) => REQUEST.with(5, value)),
+    ...[-1, 0, 65_536].map((value) => REQUEST.with(6, value)),
+    REQUEST.with(7, -1),
+    ...[-1, 4].map((value) => REQUEST.with(8, value)),
+  ],
+};
+const pairs: Parameter = {
+  kind: 'int32',
+  valid: new Int32Array(12),
+  outside: [detached(Int32Array), new Int32Array(3), new Int32Array(11)],
+};
 
 /** Every function, its parameters, and what the valid ones give: a closed descriptor, so nothing is touched. */
 const SURFACE: Record<keyof Native, readonly Parameter[]> = {
@@ -204,6 +191,7 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
   rawReceive: [fd, bytes, received, received, layout, capacity],
   rawSend: [fd, bytes, at, lengths, pieces, addresses, from, to],
   rawOverflow: [fd],
+  segment: [bytes, request, received, received, pairs, from, to],
   wakeOpen: [],
   wakeSignal: [fd],
   wakeDrain: [fd],
@@ -299,31 +287,6 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
   close: [fd],
   deviceIndex: [text('lo', 15)],
 };
-
-/** Values of every type that the parameter does not take. */
-function wrongTypes(kind: Kind): unknown[] {
-  const all: [Kind[], unknown][] = [
-    [[], undefined],
-    [[], null],
-    [[], Symbol('s')],
-    [[], 1n],
-    [[], {}],
-    [[], [1, 2]],
-    [[], new DataView(new ArrayBuffer(8))],
-    [[], new ArrayBuffer(8)],
-    [['float64'], new Float64Array(8)],
-    [[], new Int16Array(8)],
-    [[], new Uint8ClampedArray(400)],
-    [['boolean'], true],
-    [['text'], 'text'],
-    [['fd', 'integer'], 7],
-    [['function'], () => {}],
-    [['bytes'], new Uint8Array(400)],
-    [['int32'], new Int32Array(4)],
-    [['uint32'], new Uint32Array(4)],
-  ];
-  return all.filter(([kinds]) => !kinds.includes(kind)).map(([, value]) => value);
-}
 
 const native = loadNative();
 
