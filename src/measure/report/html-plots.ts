@@ -14,10 +14,14 @@ import {
   type SizedQuantity,
   sizeLabel,
   sizesOf,
+  sizeText,
 } from './quantity.ts';
 
 const MORE = 'Longer is better.';
 const LESS = 'Shorter is better.';
+const BARS =
+  'Bar: median; whisker: lowest to highest; a dot for each round; at the right the ratio to plain forwarding.';
+const LINES = 'Marker: median; line through it: lowest to highest; small dots: the rounds.';
 
 /** A section for each kind of measurement that has a value, with a plot for each group of paths: only those have comparable figures. */
 export function plotSections(result: BenchResult): Markup[] {
@@ -45,48 +49,64 @@ function section(
 }
 
 /** What stands above the plot of a group. */
-function captioned(group: Group, plot: Markup): Markup {
+function captioned(group: Group, plot: Markup, more = ''): Markup {
   const { reference } = group;
   const caption =
     reference === undefined ? 'Without plain forwarding to compare with' : `Beside ${reference.name}`;
-  return element('figure', {}, element('figcaption', {}, caption), plot);
+  return element(
+    'figure',
+    {},
+    element('figcaption', {}, more === '' ? caption : `${caption}, ${more}`),
+    plot,
+  );
 }
 
 function barSection(result: BenchResult, quantity: Quantity): Markup | undefined {
   const { id, title, unit, better, values } = quantity;
-  const of = (path: PathResult): readonly number[] => values(path);
-  const plots = groupsOf(result).flatMap((group, at) => {
-    const looks = looksOf(group.paths);
-    const bars = group.paths.flatMap((path, nth) => {
-      const look = looks[nth];
-      return look === undefined || of(path).length === 0
-        ? []
-        : [{ name: path.name, look, values: of(path), ratio: toPlain(group, path, of) }];
-    });
-    return bars.length === 0 ? [] : [captioned(group, barPlot(`plot-${id}-${at}`, title, unit, bars))];
-  });
-  const about = `${better === 'more' ? MORE : LESS} Bar: median; whisker: lowest to highest; a dot for each round; at the right the ratio to plain forwarding. Each plot has a scale of its own.`;
+  const plots = groupsOf(result).flatMap((group, at) =>
+    bars(group, { id: `plot-${id}-${at}`, title, unit, values }).map((plot) => captioned(group, plot)),
+  );
+  const about = `${better === 'more' ? MORE : LESS} ${BARS} Each plot has a scale of its own.`;
   return section(id, `${title}, ${unit}`, [about], plots);
+}
+
+interface BarsOf extends Pick<Quantity, 'id' | 'title' | 'unit'> {
+  values(path: PathResult): readonly number[];
+}
+
+/** No plot where none of the group has a value. */
+function bars(group: Group, { id, title, unit, values }: BarsOf): Markup[] {
+  const looks = looksOf(group.paths);
+  const found = group.paths.flatMap((path, nth) => {
+    const look = looks[nth];
+    const of = values(path);
+    return look === undefined || of.length === 0
+      ? []
+      : [{ name: path.name, look, values: of, ratio: toPlain(group, path, values) }];
+  });
+  return found.length === 0 ? [] : [barPlot(id, title, unit, found)];
 }
 
 function sizedSection(result: BenchResult, quantity: SizedQuantity): Markup | undefined {
   const { id, title, unit, about } = quantity;
   const plots = groupsOf(result).flatMap((group, at) => {
     const sizes = sizesOf(group.paths, quantity);
-    if (sizes.length === 0) return [];
+    const [only] = sizes;
+    if (only === undefined) return [];
+    const plot = `plot-${id}-${at}`;
+    // A line of one point is none, and bars show the ratio too.
+    if (sizes.length === 1) {
+      const values = (path: PathResult): readonly number[] => atSize(path, quantity, only);
+      const of = { id: plot, title: `${title}, ${sizeText(only)}`, unit, values };
+      return bars(group, of).map((drawn) => captioned(group, drawn, sizeText(only)));
+    }
     const places = sizes.map((size): Place => ({ label: sizeLabel(size), isApart: isMixture(size) }));
     const lines = linesOf(group, (path) => sizes.map((size) => atSize(path, quantity, size)));
     const axes = { unit, across: 'bytes of the inner IPv4 packet', places };
-    return [captioned(group, linePlot(`plot-${id}-${at}`, title, axes, lines))];
+    return [captioned(group, linePlot(plot, title, axes, lines))];
   });
-  return section(
-    id,
-    `${title}, ${unit}`,
-    [
-      `${about} Higher is better. Marker: median; line through it: lowest to highest; small dots: the rounds.`,
-    ],
-    plots,
-  );
+  const drawn = `${LINES} ${BARS}`;
+  return section(id, `${title}, ${unit}`, [`${about} More is better. ${drawn}`], plots);
 }
 
 function roundTripSection(result: BenchResult): Markup | undefined {

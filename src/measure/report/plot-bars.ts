@@ -44,7 +44,7 @@ export function barPlot(id: string, title: string, unit: string, bars: readonly 
   const height = bottom + AXIS;
   return figure(id, { width: WIDTH, height }, `${title}, ${unit}`, about, [
     ...grid,
-    textAt(PLOT_RIGHT + 12, bottom + 17, unit, { class: 'tick' }),
+    textAt(PLOT_RIGHT + 20, bottom + 17, unit, { class: 'tick' }),
     ...rows,
   ]);
 }

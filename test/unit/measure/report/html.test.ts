@@ -88,8 +88,8 @@ test('each plot has a title and a description of its own, and every id stands on
   const labels = [...html.matchAll(/<svg [^>]*aria-labelledby="([^"]+)"/g)].flatMap(([, names]) =>
     names?.split(' '),
   );
-  // Three kinds with bars, three by size, and the round trips; each for two groups of paths.
-  assert.equal(labels.length, 2 * 2 * 7);
+  // Three kinds with bars, packets without loss and under flood, and the round trips for two groups of paths; TCP by size for one.
+  assert.equal(labels.length, 2 * (2 * 6 + 1));
   for (const id of labels) assert.ok(ids.includes(id), id);
 });
 
@@ -98,6 +98,16 @@ test('a link leads to the values of each plot', () => {
   const links = [...html.matchAll(/ href="#([^"]+)"/g)].map(([, id]) => id ?? '');
   assert.equal(links.length, 7);
   for (const id of links) assert.ok(html.includes(` id="${id}"`), id);
+});
+
+test('one size is shown as bars, several as lines', () => {
+  const kinds = (sizes: readonly string[]): number[] => {
+    const html = renderHtml(fixture(2, sizes));
+    return ['class="bar"', 'class="way"'].map((mark) => html.split(mark).length - 1);
+  };
+  // Bars of three kinds for eleven paths, of two more where there is one size; lines of the round trips always.
+  assert.deepEqual(kinds(['64']), [5 * 11, 11]);
+  assert.deepEqual(kinds(['64', '128']), [3 * 11 + 2 * 3 + 8, 11 + 2 * 8]);
 });
 
 test('a run that measured nothing is a report without plots', () => {
