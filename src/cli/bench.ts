@@ -7,7 +7,7 @@ export function benchCommand(terminal: Terminal): Command {
   return new Command('bench')
     .summary('measure throughput, packet rate and latency')
     .description(
-      'Measures what a path carries, beside plain forwarding and kernel tunnels on the same machine.',
+      'Measures what Isthmus carries (TCP, packets a second, round trips, processor time), beside plain forwarding and kernel tunnels in the same run.',
     )
     .addCommand(benchLocalCommand(terminal))
     .addCommand(benchReportCommand(terminal));
