@@ -3,6 +3,7 @@
  * exports a well-known symbol instead of registering in a constructor, which is what makes loading it more than once possible.
  */
 #include "coalesce.h"
+#include "link.h"
 #include "load.h"
 #include "netlink.h"
 #include "raw.h"
@@ -31,6 +32,8 @@ NAPI_MODULE_INIT() {
       FUNCTION("rawSend", raw_send),
       FUNCTION("rawOverflow", raw_overflow),
       FUNCTION("segment", segment),
+      FUNCTION("linkOpen", link_open),
+      FUNCTION("linkSend", link_send),
       FUNCTION("wakeOpen", wake_open),
       FUNCTION("wakeSignal", wake_signal),
       FUNCTION("wakeDrain", wake_drain),

@@ -12,6 +12,7 @@
         "coalesce.c",
         "echo.c",
         "inner.c",
+        "link.c",
         "load.c",
         "netlink.c",
         "packets.c",

@@ -105,6 +105,8 @@ export class RunningGatewayView implements GatewayView {
         device: underlay?.deviceName ?? 'not known yet',
         mtuBytes: underlay?.mtuBytes ?? 0,
         socket: config.tunnel.underlaySocket,
+        transmit: config.tunnel.transmit,
+        peersByPacket: plane?.nextHops?.countKnown(fib.peerAddresses()) ?? 0,
       },
       tunnel: {
         device: config.tunnel.device,
@@ -191,6 +193,7 @@ export class RunningGatewayView implements GatewayView {
         alive: peer.alive,
         pathMtuBytes: effectiveMtu(peer, linkMtu),
         pathMtuSource: pathMtu.isLearned(peer.address) ? 'icmp' : 'link',
+        transmit: state.plane?.nextHops?.has(peer.index, peer.address) === true ? 'packet' : 'raw',
         lastError: state.peerErrors.get(peer.address) ?? null,
         outbound: {
           packets: cell(PEER_CELL.OUTBOUND_PACKETS),

@@ -25,6 +25,9 @@ export interface GatewayView {
 /** Conflicts and shadows in a status: it is asked for every few seconds, and there may be one for each route. */
 export const STATUS_ROWS_MAX = 1000;
 
+/** As `tunnel.transmit`. */
+export type Transmit = 'raw' | 'packet';
+
 export interface Status {
   version: string;
   cluster: string;
@@ -33,7 +36,15 @@ export interface Status {
   problems: string[];
   startedAt: string;
   uptimeSeconds: number;
-  underlay: { address: string; device: string; mtuBytes: number; socket: 'batch' | 'raw-socket' };
+  underlay: {
+    address: string;
+    device: string;
+    mtuBytes: number;
+    socket: 'batch' | 'raw-socket';
+    transmit: Transmit;
+    /** With `packet`: peers whose next hop is known; packets to the others leave by the raw socket. */
+    peersByPacket: number;
+  };
   tunnel: {
     device: string;
     mtuBytes: number;
@@ -131,6 +142,8 @@ export interface PeerRow {
   pathMtuBytes: number;
   /** Where the path MTU comes from. */
   pathMtuSource: 'link' | 'icmp';
+  /** By which socket packets to it leave now. */
+  transmit: Transmit;
   lastError: string | null;
   outbound: { packets: number; bytes: number; drops: number };
   inbound: { packets: number; bytes: number; drops: number };

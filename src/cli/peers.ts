@@ -37,6 +37,7 @@ export function formatPeers(terminal: Terminal, rows: readonly PeerRow[]): strin
     },
     number('PATH-MTU', ({ pathMtuBytes }) => String(pathMtuBytes)),
     { title: 'FROM', cell: ({ pathMtuSource }) => pathMtuSource },
+    { title: 'BY', cell: ({ transmit }) => transmit },
     number('OUT-PACKETS', ({ outbound }) => count(terminal, outbound.packets)),
     number('OUT-BYTES', ({ outbound }) => bytes(terminal, outbound.bytes)),
     number('OUT-DROPS', ({ outbound }) => count(terminal, outbound.drops)),

@@ -67,7 +67,7 @@ function overview(terminal: Terminal, status: Status, nowMs: number): string {
   return `${heading}${formatPairs(terminal, [
     [
       'underlay',
-      `${underlay.address} on ${underlay.device}, MTU ${underlay.mtuBytes}, socket ${underlay.socket}`,
+      `${underlay.address} on ${underlay.device}, MTU ${underlay.mtuBytes}, socket ${underlay.socket}${transmitText(status)}`,
     ],
     [
       'tunnel',
@@ -84,6 +84,11 @@ function overview(terminal: Terminal, status: Status, nowMs: number): string {
       `${plural(count(terminal, fib.prefixes), 'prefix', 'prefixes')} in ${bytes(terminal, fib.bytesUsed)} of ${bytes(terminal, fib.bytesCapacity)}${terminal.isTty ? '' : ' bytes'}, epoch ${fib.epoch}, last publication ${fib.lastPublishMs.toFixed(2)} ms`,
     ],
   ])}`;
+}
+
+/** Says nothing of what is the default. */
+function transmitText({ underlay: { transmit, peersByPacket }, counts }: Status): string {
+  return transmit === 'raw' ? '' : `, transmit packet (${peersByPacket} of ${plural(counts.peers, 'peer')})`;
 }
 
 function configurationText(

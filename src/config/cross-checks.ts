@@ -173,7 +173,13 @@ function* transitClusters(ourName: unknown, names: unknown): Iterable<Complaint>
 }
 
 function* tunnelAgainstUnderlay(tunnel: Draft, underlay: Draft): Iterable<Complaint> {
-  const { device, address } = tunnel;
+  const { device, address, transmit, underlaySocket } = tunnel;
+  if (transmit === 'packet' && underlaySocket === 'raw-socket') {
+    yield {
+      path: ['tunnel', 'transmit'],
+      message: 'expected raw, got packet; with underlaySocket raw-socket there is no packet socket',
+    };
+  }
   if (typeof device === 'string' && device === underlay.device) {
     yield {
       path: ['tunnel', 'device'],

@@ -109,6 +109,11 @@ const tunnelSection = section({
       'batch moves many packets in a system call; raw-socket is the portable npm package of that name',
     )
     .prefault('batch'),
+  transmit: choice(['raw', 'packet'])
+    .describe(
+      'raw sends by the routing and netfilter of this host; packet straight by the device to the next hop, past netfilter, conntrack and IPsec, see docs/performance.md',
+    )
+    .prefault('raw'),
   fragment: choice(['inner', 'outer'])
     .describe(
       'what is fragmented when a packet without DF does not fit: it, or its encapsulation (RFC 2003 §5.1)',

@@ -32,6 +32,9 @@ export const TOTAL = {
   OVERFLOWED: 14,
   /** System calls of the packet loop: waiting, receiving, sending. */
   SYSTEM_CALLS: 15,
+  /** With `tunnel.transmit: packet`: packets that left by the packet socket, then those that left by the raw one. In a row, as SENT of packet-sender.ts. */
+  SENT_BY_PACKET_SOCKET: 16,
+  SENT_BY_RAW_SOCKET: 17,
 } as const;
 
 export const TOTAL_CELLS = 24;

@@ -5,6 +5,7 @@ import { GatewayError, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { PEERS_MAX } from '../fib/layout.ts';
 import type { Native } from '../io/native.ts';
+import type { NextHopTable } from '../io/next-hop-table.ts';
 import { counterBytes, PEER_CELLS, peerCell } from './counters.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from './icmp-queue.ts';
 import { CONTROL, CONTROL_BYTES, CONTROL_CELL, type WorkerSetup } from './worker-setup.ts';
@@ -16,6 +17,8 @@ export interface Dataplane {
   readonly restarts: number;
   readonly running: number;
   readonly configured: number;
+  /** Which peers packets leave straight to the next hop of; undefined when all take the kernel's way. */
+  readonly nextHops: NextHopTable | undefined;
   /** Zeroes what was counted for a peer whose index goes to another one. */
   clearPeer(peer: number): void;
   /** Resolves when no engine touches a descriptor any more. Idempotent. */
@@ -30,11 +33,15 @@ export interface WorkersSetup {
     readonly device: number;
     readonly underlay: number;
     readonly underlaySend: number;
+    /** Of `openPacketSocket`; only with `nextHops`. */
+    readonly packetSocket?: number;
   }[];
   /** Longest time that a worker looks for packets without sleeping; see busy-poll.ts. */
   readonly spinMaxUs: number;
   /** COALESCE bits: what the device takes merged besides TCP. */
   readonly coalesceFeatures: number;
+  /** For the packet sockets. */
+  readonly nextHops?: NextHopTable | undefined;
   readonly image: SharedArrayBuffer;
   /** Says that reader `engine` of the FIB image is gone. */
   readonly forgetReader: (engine: number) => void;
@@ -95,6 +102,10 @@ export class WorkerPlane implements Dataplane {
     return this.#slots.length;
   }
 
+  get nextHops(): NextHopTable | undefined {
+    return this.#options.nextHops;
+  }
+
   get running(): number {
     return this.#slots.filter((slot) => slot.worker !== undefined).length;
   }
@@ -120,7 +131,8 @@ export class WorkerPlane implements Dataplane {
   }
 
   #slot(engine: number): Slot {
-    const { native, deviceName, descriptors, image, clock, spinMaxUs, coalesceFeatures } = this.#options;
+    const { native, deviceName, descriptors, nextHops, image, clock, spinMaxUs, coalesceFeatures } =
+      this.#options;
     const descriptor = descriptors[engine]!;
     const counters = new SharedArrayBuffer(counterBytes(PEERS_MAX));
     const icmpQueue = new SharedArrayBuffer(ICMP_QUEUE_BYTES);
@@ -132,6 +144,10 @@ export class WorkerPlane implements Dataplane {
         deviceDescriptor: descriptor.device,
         underlayDescriptor: descriptor.underlay,
         underlaySendDescriptor: descriptor.underlaySend,
+        packetSocket:
+          nextHops === undefined || descriptor.packetSocket === undefined
+            ? undefined
+            : { descriptor: descriptor.packetSocket, nextHops: nextHops.buffer },
         wakeDescriptor: openWake(native),
         icmpDescriptor: this.#icmpDescriptor,
         spinMaxUs,

@@ -38,6 +38,7 @@ const READER = 0;
  * is driven by readiness events instead of a blocking poll.
  */
 export class PortablePlane implements Dataplane {
+  readonly nextHops = undefined;
   readonly #setup: PortableSetup;
   readonly #engine: Engine;
   readonly #words: Uint32Array;

@@ -7,6 +7,8 @@ export interface WorkerSetup {
   readonly underlayDescriptor: number;
   /** Packets for the underlay leave by this one. */
   readonly underlaySendDescriptor: number;
+  /** Packets with a known next hop leave by this one instead. */
+  readonly packetSocket: { readonly descriptor: number; readonly nextHops: SharedArrayBuffer } | undefined;
   /** The main thread makes it readable to stop this worker. */
   readonly wakeDescriptor: number;
   /** This worker makes it readable when its ICMP queue has something for the slow path. */

@@ -4,6 +4,8 @@ import { systemClock } from '../base/clock.ts';
 import { enterEpoch, leaveEpoch } from '../fib/lookup.ts';
 import { loadNative } from '../io/load.ts';
 import { type Native, WAIT_CELL } from '../io/native.ts';
+import type { PacketIo } from '../io/packet-io.ts';
+import { PacketSender, SENT } from '../io/packet-sender.ts';
 import { RawIp } from '../io/raw-ip.ts';
 import { Tun } from '../io/tun.ts';
 import { SpinWindow } from './busy-poll.ts';
@@ -39,7 +41,7 @@ function run(setup: WorkerSetup, native: Native): void {
   const device = new Tun(native, setup.deviceName, setup.deviceDescriptor, true);
   const engine = new Engine({
     device,
-    underlay,
+    underlay: sender(setup, native, underlay, counters),
     offload: native,
     coalesceFeatures: setup.coalesceFeatures,
     words,
@@ -119,6 +121,20 @@ class Waiting {
     if (!isBlocked) this.#window.learn(this.#spent[WAIT_CELL.MICROSECONDS]!);
     return ready;
   }
+}
+
+/** What packets for the underlay leave by. */
+function sender(setup: WorkerSetup, native: Native, raw: RawIp, counters: Float64Array): PacketIo {
+  const { packetSocket } = setup;
+  if (packetSocket === undefined) return raw;
+  const first = TOTAL.SENT_BY_PACKET_SOCKET;
+  return new PacketSender({
+    native,
+    fd: packetSocket.descriptor,
+    raw,
+    hops: new Uint32Array(packetSocket.nextHops),
+    sent: counters.subarray(first, first + SENT.CELLS),
+  });
 }
 
 run(workerData as WorkerSetup, loadNative());

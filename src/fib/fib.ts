@@ -173,6 +173,12 @@ export class Fib {
     return findPeer(this.words, address) >= 0;
   }
 
+  /** As `peers`, without what takes time to gather. */
+  *peerAddresses(): Generator<{ readonly index: number; readonly address: Address }> {
+    for (const index of this.#peers.indexes())
+      yield { index, address: peerWord(this.words, index, PEER.ADDRESS) };
+  }
+
   peers(): PeerInfo[] {
     return Array.from(this.#peers.indexes(), (index) => ({
       index,

@@ -129,6 +129,7 @@ export class TunnelOwner implements HostRoutes {
 
   add(added: Parameters<HostRoutes['add']>[0]): void {
     this.#changeRoutes((routes) => routes.add(added));
+    this.#tunnel?.transmit?.nextHops.peersChanged();
   }
 
   remove(cidrs: Parameters<HostRoutes['remove']>[0]): void {
@@ -242,6 +243,7 @@ export class TunnelOwner implements HostRoutes {
       this.#doubts.add('everything');
     }
     this.#changeRoutes(({ direct }) => direct.reviewSome(GATEWAYS_ASKED));
+    this.#tunnel.transmit?.nextHops.look();
   }
 
   /**
@@ -258,6 +260,7 @@ export class TunnelOwner implements HostRoutes {
     onUnderlay(to);
     logger.warn({ underlay: formatAddress(to.address), device: to.deviceName }, describeChange(change));
     tunnel.segment.moveTo(to);
+    tunnel.transmit?.nextHops.sourceChanged();
     const mtuBytes = tunnelMtu(config(), to.mtuBytes);
     if (mtuBytes === tunnel.device.mtuBytes) return;
     tunnel.device.mtuBytes = mtuBytes;

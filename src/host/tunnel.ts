@@ -15,6 +15,7 @@ import { RawSocketIo } from '../io/raw-socket.ts';
 import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { closeDevice, describeDevice, openDevice, type TunnelDevice } from './device.ts';
 import { HostKeeper, type HostKeeperSetup } from './host-keeper.ts';
+import { PacketTransmit } from './packet-transmit.ts';
 import { RouteInstaller } from './route-installer.ts';
 import { Segment } from './segment.ts';
 import type { UnderlayFollower } from './underlay-follower.ts';
@@ -51,6 +52,8 @@ export interface Tunnel {
   readonly segment: Segment;
   readonly routes: RouteInstaller;
   readonly keeper: HostKeeper;
+  /** With `tunnel.transmit: packet`. */
+  readonly transmit: PacketTransmit | undefined;
 }
 
 /** Opens all of it, or throws and leaves nothing open. */
@@ -72,6 +75,7 @@ export function openTunnel(parts: TunnelParts): Tunnel {
   );
   const sockets: UnderlaySocket[] = [];
   let keeper: HostKeeper | undefined;
+  let transmit: PacketTransmit | undefined;
   try {
     const segment = new Segment(netlink, underlay);
     const routes = new RouteInstaller({
@@ -102,11 +106,15 @@ export function openTunnel(parts: TunnelParts): Tunnel {
       onLink: parts.onLink,
       onDeviceLost: parts.onDeviceLost,
     });
+    if (tunnel.transmit === 'packet' && !isPortable) transmit = packetTransmit(parts);
     // Last, because running engines cannot be taken back without waiting for them.
-    const plane = isPortable ? portablePlane(parts, device, sockets) : workerPlane(parts, device, sockets);
-    return { device, sockets, plane, segment, routes, keeper };
+    const plane = isPortable
+      ? portablePlane(parts, device, sockets)
+      : workerPlane(parts, device, sockets, transmit);
+    return { device, sockets, plane, segment, routes, keeper, transmit };
   } catch (cause) {
     keeper?.stop();
+    transmit?.close();
     for (const socket of sockets) socket.close();
     closeDevice(device, device.isAdopted);
     throw cause;
@@ -121,6 +129,7 @@ export async function closeTunnel(tunnel: Tunnel, keep: boolean, clock: Clock): 
   } finally {
     const limit = new Promise<void>((resolve) => clock.after(STOP_LIMIT_MS, resolve));
     await Promise.race([tunnel.plane.stop(), limit]);
+    tunnel.transmit?.close();
     for (const socket of tunnel.sockets) socket.close();
     closeDevice(tunnel.device, keep);
   }
@@ -132,7 +141,33 @@ export function tunnelMtu(config: Config, underlayMtuBytes: number): number {
   return mtu === 'auto' ? underlayMtuBytes - ENCAPSULATION_BYTES : mtu;
 }
 
-function workerPlane(parts: TunnelParts, device: TunnelDevice, sockets: UnderlaySocket[]): Dataplane {
+function packetTransmit({
+  native,
+  netlink,
+  config,
+  follower,
+  fib,
+  clock,
+  logger,
+}: TunnelParts): PacketTransmit {
+  return new PacketTransmit({
+    native,
+    netlink,
+    fib,
+    clock,
+    logger,
+    source: () => follower.current.address,
+    sendBufferBytes: config.tunnel.sendBuffer,
+    protocol: config.routes.protocol,
+  });
+}
+
+function workerPlane(
+  parts: TunnelParts,
+  device: TunnelDevice,
+  sockets: UnderlaySocket[],
+  transmit: PacketTransmit | undefined,
+): Dataplane {
   const { native, config, follower, fib, clock, logger, sendIcmp } = parts;
   const descriptors = device.queues.map((queue, index) => {
     const socket = openRawIp(native, {
@@ -142,12 +177,14 @@ function workerPlane(parts: TunnelParts, device: TunnelDevice, sockets: Underlay
       worker: { index, count: device.queues.length },
     });
     sockets.push(socket);
-    return { device: queue.fd, underlay: socket.fd, underlaySend: socket.sendFd };
+    const own = { device: queue.fd, underlay: socket.fd, underlaySend: socket.sendFd };
+    return transmit === undefined ? own : { ...own, packetSocket: transmit.openSocket() };
   });
   return new WorkerPlane({
     native,
     deviceName: device.name,
     descriptors,
+    nextHops: transmit?.table,
     spinMaxUs: spinMaxUs(config.tunnel.busyPoll),
     coalesceFeatures: device.coalesceFeatures,
     image: fib.buffer,

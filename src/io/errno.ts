@@ -34,6 +34,7 @@ export const NEGATED = {
   ENETDOWN: -constants.errno.ENETDOWN,
   EADDRNOTAVAIL: -constants.errno.EADDRNOTAVAIL,
   EBADF: -constants.errno.EBADF,
+  EDESTADDRREQ: -constants.errno.EDESTADDRREQ,
   ENODEV: -constants.errno.ENODEV,
   EBADFD: -EBADFD,
 } as const;

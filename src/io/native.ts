@@ -110,6 +110,26 @@ export interface Native {
     to: number,
   ): number;
 
+  /** A packet socket (AF_PACKET, SOCK_DGRAM) that receives nothing. `sendBufferBytes` as of `rawOpen`. */
+  linkOpen(sendBufferBytes: number): number;
+  /**
+   * Sends packets whose outer headers are complete to the next hops that `hops` (the words of a NextHopTable) has for `peer[i]` and
+   * `address[i]`, up to the first that it does not know: -EDESTADDRREQ when that is packet `from`. A packet for which the device's queue
+   * has no room is lost and counts as sent, as with `rawSend`; a full send buffer is 0.
+   */
+  linkSend(
+    fd: number,
+    bytes: Uint8Array,
+    at: Int32Array,
+    length: Int32Array,
+    pieces: Int32Array,
+    address: Uint32Array,
+    peer: Int32Array,
+    hops: Uint32Array,
+    from: number,
+    to: number,
+  ): number;
+
   /** An eventfd: `wakeSignal` from any thread makes it readable until `wakeDrain`. */
   wakeOpen(): number;
   wakeSignal(fd: number): number;

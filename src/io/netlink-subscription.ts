@@ -9,16 +9,30 @@ import {
   readAddress,
   readLink,
 } from './netlink-link.ts';
+import { type Neighbour, RTM_NEIGHBOUR, readNeighbour } from './netlink-neighbour.ts';
 import { type KernelRoute, RTM_ROUTE, readRoute, routeProtocol } from './netlink-route.ts';
 import { type Message, MessageReader } from './netlink-wire.ts';
 
-/** RTMGRP_* of linux/rtnetlink.h. */
-export const NOTICE_GROUP = { LINKS: 1, ADDRESSES: 0x10, ROUTES: 0x40 } as const;
+/** RTMGRP_* of linux/rtnetlink.h; the last is the bit of RTNLGRP_NEXTHOP. */
+export const NOTICE_GROUP = {
+  LINKS: 1,
+  NEIGHBOURS: 4,
+  ADDRESSES: 0x10,
+  ROUTES: 0x40,
+  RULES: 0x80,
+  NEXTHOPS: 0x8000_0000,
+} as const;
+
+/** What leads packets otherwise than before without a route's being another: `ip rule`, and nexthop objects. */
+const RTM_POLICY: ReadonlySet<number> = new Set([32, 33, 104, 105]);
 
 export type KernelNotice =
   | { readonly kind: 'link'; readonly isRemoved: boolean; readonly link: Link }
   | { readonly kind: 'address'; readonly isRemoved: boolean; readonly address: DeviceAddress }
   | { readonly kind: 'route'; readonly isRemoved: boolean; readonly route: KernelRoute }
+  | { readonly kind: 'neighbour'; readonly neighbour: Neighbour }
+  /** Routing rules or nexthop objects are others now: any route may be. */
+  | { readonly kind: 'policy' }
   /** Notices were lost, since they came faster than they were read: read everything again. */
   | { readonly kind: 'resync'; readonly reason: string };
 
@@ -28,7 +42,7 @@ const NOTICE_BYTES = 64 * 1024;
 /** Datagrams read before the event loop gets its turn; the watcher is level-triggered and calls again. */
 const DATAGRAMS_IN_A_ROW = 256;
 
-/** Changes of links, addresses or routes, as the kernel announces them, until `close`. Keeps the event loop alive. */
+/** Changes of links, addresses, routes, neighbours and rules, as the kernel announces them, until `close`. Keeps the event loop alive. */
 export class NetlinkSubscription {
   readonly #native: Native;
   readonly #listener: (notice: KernelNotice) => void;
@@ -107,8 +121,13 @@ export function readNotice(message: Message): KernelNotice | undefined {
       const route = readRoute(message);
       return route && { kind: 'route', isRemoved: message.type === RTM_ROUTE.DELETE, route };
     }
+    case RTM_NEIGHBOUR.NEW:
+    case RTM_NEIGHBOUR.DELETE: {
+      const neighbour = readNeighbour(message);
+      return neighbour && { kind: 'neighbour', neighbour };
+    }
     default:
-      return undefined;
+      return RTM_POLICY.has(message.type) ? { kind: 'policy' } : undefined;
   }
 }
 

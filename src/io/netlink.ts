@@ -15,6 +15,15 @@ import {
   readLink,
 } from './netlink-link.ts';
 import {
+  type Neighbour,
+  neighbourQuestion,
+  neighbourUse,
+  readNeighbour,
+  readWay,
+  type Way,
+  wayQuestion,
+} from './netlink-neighbour.ts';
+import {
   type KernelRoute,
   ROUTE_TYPE,
   type RouteFilter,
@@ -49,7 +58,9 @@ export interface RouteAnswer {
 /** What routeTo answers with when the kernel has no way: unreachable, prohibit and blackhole routes answer differently. */
 const NO_ROUTE: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EACCES', 'EINVAL']);
 
-/** Links, IPv4 addresses and IPv4 routes of this network namespace. Every method is one synchronous exchange and throws IoError. */
+const NO_NEIGHBOUR: ReadonlySet<string> = new Set(['ENOENT', 'ENODEV', 'EOPNOTSUPP']);
+
+/** Links, IPv4 addresses, routes and neighbours of this network namespace. Every method is one synchronous exchange and throws IoError. */
 export class Netlink {
   readonly #socket: NetlinkSocket;
 
@@ -120,6 +131,42 @@ export class Netlink {
     if (route === undefined) return undefined;
     const { source, deviceIndex, gateway } = route;
     return { source, deviceIndex, gateway, isLocal: route.type === ROUTE_TYPE.LOCAL };
+  }
+
+  /** Which device and next hop a packet from `source` (0: whichever) would leave by; undefined without a route, and as `readWay`. */
+  wayTo(destination: Address, source: Address): Way | undefined {
+    let way: Way | undefined;
+    try {
+      const subject = `route to ${formatAddress(destination)}`;
+      this.#socket.request(wayQuestion(destination, source), subject, (message) => {
+        way ??= readWay(message, destination);
+      });
+    } catch (error) {
+      if (error instanceof IoError && NO_ROUTE.has(error.errno)) return undefined;
+      throw error;
+    }
+    return way;
+  }
+
+  /** An entry of the ARP table; undefined when there is none, and on kernels before 5.0, which answer no such question. */
+  neighbour(deviceIndex: number, address: Address): Neighbour | undefined {
+    let found: Neighbour | undefined;
+    const subject = `neighbour ${formatAddress(address)} on link ${deviceIndex}`;
+    try {
+      this.#socket.request(neighbourQuestion(deviceIndex, address), subject, (message) => {
+        found ??= readNeighbour(message);
+      });
+    } catch (error) {
+      if (error instanceof IoError && NO_NEIGHBOUR.has(error.errno)) return undefined;
+      throw error;
+    }
+    return found;
+  }
+
+  /** Has the kernel resolve or confirm a neighbour, as a packet to it would. Returns at once. Not for PERMANENT entries. */
+  useNeighbour(deviceIndex: number, address: Address): void {
+    const subject = `neighbour ${formatAddress(address)} on link ${deviceIndex}`;
+    this.#socket.request(neighbourUse(deviceIndex, address), subject);
   }
 
   /** Adds routes; one that is there already (same prefix, table, metric) fails with EEXIST. Returns the failures. */

@@ -128,6 +128,17 @@ export const TRAFFIC: readonly MetricDefinition[] = [
     'System calls of the packet loops: waiting, receiving, sending.',
     TOTAL.SYSTEM_CALLS,
   ),
+  {
+    name: 'isthmus_transmitted_packets_total',
+    type: 'counter',
+    help: 'With "tunnel.transmit: packet", packets to peers by the socket that they left by; raw where no next hop was known. Else 0.',
+    labels: ['socket'],
+    *samples(source) {
+      const blocks = source.counterBlocks();
+      yield [sumCell(blocks, TOTAL.SENT_BY_PACKET_SOCKET), 'packet'];
+      yield [sumCell(blocks, TOTAL.SENT_BY_RAW_SOCKET), 'raw'];
+    },
+  },
   total('isthmus_worker_turns_total', 'Turns of the packet loops.', TOTAL.TURNS),
 ];
 

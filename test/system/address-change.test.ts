@@ -7,7 +7,7 @@ import { TRAFFIC_AGENT } from './topology/agent-commands.ts';
 import { GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { flows, whilePinging } from './topology/ping-series.ts';
 import { inScene, systemTest } from './topology/scene.ts';
-import { BATCH, RAW_SOCKET, TWO_WORKERS } from './topology/variants.ts';
+import { BATCH, PACKET, RAW_SOCKET, TWO_WORKERS } from './topology/variants.ts';
 
 /** Our own underlay address changes under traffic. B learns the new one by its watched file, as it would by etcd or Kubernetes. */
 const SOON_MS = 10_000;
@@ -54,7 +54,7 @@ async function identity(gateway: GatewayProcess): Promise<unknown[]> {
 
 const nodeA = (it: JoinedClusters): Machine => it.gwA.machine;
 
-for (const { name, change, skip } of [BATCH, TWO_WORKERS, RAW_SOCKET]) {
+for (const { name, change, skip } of [BATCH, TWO_WORKERS, PACKET, RAW_SOCKET]) {
   const { tunnel = {} } = change;
 
   systemTest(

@@ -15,7 +15,7 @@ import {
 } from './topology/packet-builder.ts';
 import { suiteInScene } from './topology/scene.ts';
 import { Tap } from './topology/tap.ts';
-import { BATCH, RAW_SOCKET } from './topology/variants.ts';
+import { BATCH, PACKET, RAW_SOCKET } from './topology/variants.ts';
 
 const EXPERIMENTAL = PROTOCOL.EXPERIMENTAL;
 const ICMP_UNREACHABLE = 3;
@@ -136,7 +136,7 @@ const INBOUND: readonly Case[] = [
   ['ecn-illegal', 'peer', (s) => outer(s, inner(s), { tos: CONGESTION_EXPERIENCED })],
 ];
 
-for (const variant of [BATCH, RAW_SOCKET]) {
+for (const variant of [BATCH, PACKET, RAW_SOCKET]) {
   const make = async (): Promise<JoinedClusters> => joinClusters(await twoClusters(), variant.change);
   suiteInScene(`what a gateway drops (${variant.name})`, { make, skip: variant.skip }, (check) => {
     for (const [index, [reason, sender, packet]] of INBOUND.entries()) {

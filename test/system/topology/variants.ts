@@ -26,6 +26,13 @@ export const TWO_WORKERS: Variant = {
   workers: 2,
 };
 
+export const PACKET: Variant = {
+  name: 'batch socket, packets straight to the next hop',
+  change: { tunnel: { workers: 1, transmit: 'packet' } },
+  socket: 'batch',
+  workers: 1,
+};
+
 export const RAW_SOCKET: Variant = {
   name: 'package raw-socket',
   change: { tunnel: { underlaySocket: 'raw-socket' } },
@@ -34,4 +41,4 @@ export const RAW_SOCKET: Variant = {
   skip: rawSocketLacks(),
 };
 
-export const VARIANTS: readonly Variant[] = [BATCH, TWO_WORKERS, RAW_SOCKET];
+export const VARIANTS: readonly Variant[] = [BATCH, TWO_WORKERS, PACKET, RAW_SOCKET];

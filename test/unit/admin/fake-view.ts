@@ -17,7 +17,14 @@ export const STATUS: Status = {
   problems: ['source file:/etc/isthmus/west.yaml is stale: no such file'],
   startedAt: '2026-01-02T03:04:05.000Z',
   uptimeSeconds: 100_000,
-  underlay: { address: '172.31.0.1', device: 'eth0', mtuBytes: 1500, socket: 'batch' },
+  underlay: {
+    address: '172.31.0.1',
+    device: 'eth0',
+    mtuBytes: 1500,
+    socket: 'batch',
+    transmit: 'packet',
+    peersByPacket: 1,
+  },
   tunnel: {
     device: 'isthmus0',
     mtuBytes: 1480,
@@ -113,6 +120,7 @@ export const PEERS: PeerRow[] = [
     alive: true,
     pathMtuBytes: 1400,
     pathMtuSource: 'icmp',
+    transmit: 'packet',
     lastError: null,
     outbound: { packets: 1_234_567, bytes: 5_368_709_120, drops: 0 },
     inbound: { packets: 12, bytes: 900, drops: 1 },

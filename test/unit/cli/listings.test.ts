@@ -19,7 +19,7 @@ test('status in a pipe has plain numbers, and everything that is wrong', () => {
     formatStatus(piped(), STATUS, NOW),
     text(
       'east: degraded, isthmus 1.2.3, up 100000 s',
-      'underlay       172.31.0.1 on eth0, MTU 1500, socket batch',
+      'underlay       172.31.0.1 on eth0, MTU 1500, socket batch, transmit packet (1 of 2 peers)',
       'tunnel         isthmus0, no address, MTU 1480, userspace engine, 2 workers, restarted 1 time',
       'local          10.1.0.0/16, 10.96.0.0/16',
       'configuration  /etc/isthmus/isthmus.yaml, loaded 2026-01-02T03:04:05.000Z; reload failed 2026-01-02T04:04:05.000Z: isthmus.yaml:3:1: bad',
@@ -121,8 +121,8 @@ test('peers come with path MTU, traffic and drops', () => {
   assert.equal(
     formatPeers(piped(), PEERS),
     text(
-      'PEER        CLUSTERS  IN-USE  PATH-MTU  FROM  OUT-PACKETS   OUT-BYTES  OUT-DROPS  IN-PACKETS  IN-BYTES  IN-DROPS  LAST-ERROR',
-      '172.31.0.2  west      yes         1400  icmp      1234567  5368709120          0          12       900         1',
+      'PEER        CLUSTERS  IN-USE  PATH-MTU  FROM  BY      OUT-PACKETS   OUT-BYTES  OUT-DROPS  IN-PACKETS  IN-BYTES  IN-DROPS  LAST-ERROR',
+      '172.31.0.2  west      yes         1400  icmp  packet      1234567  5368709120          0          12       900         1',
     ),
   );
   assert.match(formatPeers(screen(), PEERS), / 1\.2M {4}5\.0 GiB /);

@@ -73,6 +73,14 @@ test('the tunnel address is not the underlay address', () => {
   );
 });
 
+test('the portable socket has no packet socket beside it', () => {
+  assert.deepEqual(problemsOf(`${EAST}tunnel: {transmit: packet}\n`), []);
+  assert.match(
+    problemsOf(`${EAST}tunnel: {transmit: packet, underlaySocket: raw-socket}\n`).join(),
+    /^east\.yaml:2:20: tunnel\.transmit: expected raw, got packet; with underlaySocket raw-socket/,
+  );
+});
+
 test('the tunnel address lies in one of our CIDRs', () => {
   assert.deepEqual(problemsOf(`${EAST}tunnel: {address: 10.1.255.255}\n`), []);
   assert.match(

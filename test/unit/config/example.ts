@@ -19,6 +19,8 @@ export const EVERY_FIELD = {
     workers: 2,
     busyPoll: '3ms',
     underlaySocket: 'raw-socket',
+    // Nothing else goes with raw-socket.
+    transmit: 'raw',
     fragment: 'outer',
     clampMss: false,
     keepOnExit: true,

@@ -37,6 +37,7 @@ const tunnel = fc.record({
   workers: fc.oneof(fc.constant('auto' as const), fc.integer({ min: 1, max: 32 })),
   busyPoll: fc.oneof(fc.constantFrom('auto' as const, 'off' as const), fc.integer({ min: 1, max: 10 })),
   underlaySocket: fc.constantFrom('batch', 'raw-socket'),
+  transmit: fc.constant('raw'),
   fragment: fc.constantFrom('inner', 'outer'),
   clampMss: fc.boolean(),
   keepOnExit: fc.boolean(),

@@ -60,6 +60,17 @@ const addresses: Parameter = {
   valid: new Uint32Array(4),
   outside: [detached(Uint32Array), new Uint32Array(3)],
 };
+/** Peer 0 for all packets, whose next hop is known, so that they reach the kernel. */
+const peers: Parameter = {
+  kind: 'int32',
+  valid: new Int32Array(4),
+  outside: [detached(Int32Array), new Int32Array(3)],
+};
+const hops: Parameter = {
+  kind: 'uint32',
+  valid: Uint32Array.of(0, 0, 1, 0, 0, 0, 0, 0),
+  outside: [detached(Uint32Array)],
+};
 const capacity = integer(4, -1, 5, CALL_PACKETS_MAX + 1);
 /** Four slots of 30 bytes, and four of 70 that begin with what the small ones hold. */
 const LAYOUT = Int32Array.of(0, 30, 30, 120, 70, 70);
@@ -192,6 +203,8 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
   rawSend: [fd, bytes, at, lengths, pieces, addresses, from, to],
   rawOverflow: [fd],
   segment: [bytes, request, received, received, pairs, from, to],
+  linkOpen: [integer(0, -1, 2 ** 31)],
+  linkSend: [fd, bytes, at, lengths, pieces, addresses, peers, hops, from, to],
   wakeOpen: [],
   wakeSignal: [fd],
   wakeDrain: [fd],

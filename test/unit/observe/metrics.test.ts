@@ -135,6 +135,16 @@ for (const [name, cell] of [
   });
 }
 
+test('packets to peers are told by the socket that they left by', async () => {
+  const [first, second] = emptyBlocks(1);
+  first[TOTAL.SENT_BY_PACKET_SOCKET] = 5;
+  second[TOTAL.SENT_BY_PACKET_SOCKET] = 2;
+  second[TOTAL.SENT_BY_RAW_SOCKET] = 3;
+  const exposition = await scrape(metricsOf(fakeSource({ counterBlocks: () => [first, second] })));
+  const sent = (socket: string) => sampleOf(exposition, 'isthmus_transmitted_packets_total', { socket });
+  assert.deepEqual([sent('packet'), sent('raw')], [7, 3]);
+});
+
 test('every drop reason is there in its directions, at 0 before it ever happened', async () => {
   const exposition = await scrape(metricsOf(fakeSource()));
   const drops = exposition.samples.filter(({ name }) => name === 'isthmus_dropped_packets_total');
