@@ -112,7 +112,8 @@ function sizedSection(result: BenchResult, screen: Screen, quantity: SizedQuanti
   const sizes = sizesOf(result.paths, quantity);
   if (sizes.length === 0) return '';
   const rows = rowsOf(result, (path) => quantity.series(path).some(({ values }) => values.length > 0));
-  const withSpread = rows.flatMap((row) => (row === undefined ? [row] : [row, row]));
+  const hasSpread = ({ path }: Row): boolean => sizes.some((size) => atSize(path, quantity, size).length > 1);
+  const withSpread = rows.flatMap((row) => (row !== undefined && hasSpread(row) ? [row, row] : [row]));
   // A path's rows are told apart by their place: the second of two neighbours is the spread.
   const isSpread = withSpread.map((row, at) => row !== undefined && withSpread[at - 1] === row);
   const values = column('PATH', withSpread, ({ path }) => label(path.name));

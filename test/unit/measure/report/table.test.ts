@@ -85,6 +85,12 @@ plain       6.00       3.00  1.00
   );
 });
 
+test('after one round there are medians without lines for a spread', () => {
+  const of = (name: string) => pathOf({ name, kind: 'reference', flood: [{ size: '64', values: [2000] }] });
+  const table = renderTable({ ...fixture(1), paths: [of('one'), of('two')], left: [] }, WIDE);
+  assert.ok(table.endsWith('PATH    64\none   2.00\n\ntwo   2.00\n'), table);
+});
+
 test('what failed and what was not measured stands below the figures', () => {
   const table = renderTable(fixture(), WIDE);
   assert.match(table, /^failed: socat, W, round 3: TCP: socat ended with status 1$/m);
