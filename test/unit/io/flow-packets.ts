@@ -6,6 +6,8 @@ export interface FlowPacket {
   readonly protocol: 6 | 17;
   /** Last byte of the source address: another flow between other hosts. */
   readonly host: number;
+  /** The other bytes of an IPv4 source. */
+  readonly network: readonly number[];
   /** IPv4. */
   readonly destination: readonly number[];
   readonly port: number;
@@ -38,6 +40,7 @@ const USUAL: FlowPacket = {
     version: 4,
     protocol: 6,
     host: 2,
+    network: [10, 2, 0],
     destination: [10, 1, 0, 5],
     port: 40_000,
     payload: NOTHING,
@@ -97,7 +100,7 @@ function ipv4(packet: FlowPacket, transport: Uint8Array): Uint8Array {
   );
   bytes[8] = packet.ttl;
   bytes[9] = packet.protocol;
-  bytes.set([10, 2, 0, packet.host, ...packet.destination], 12);
+  bytes.set([...packet.network, packet.host, ...packet.destination], 12);
   bytes.set(packet.ipOptions, 20);
   bytes.set(transport, header);
   sealHeader(bytes);
