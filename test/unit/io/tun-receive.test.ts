@@ -19,11 +19,7 @@ before(() => {
 after(() => rmSync(folder, { recursive: true }));
 
 /** Reads `content` as a device would give it: a read of a file gives what is left of it, so the whole is one packet. */
-function receive(
-  content: Uint8Array,
-  headerBytes = VNET.BYTES,
-  capacity = 4,
-): { count: number; batch: Batch } {
+function receive(content: Uint8Array, capacity = 4): { count: number; batch: Batch } {
   const file = join(folder, 'device');
   writeFileSync(file, content);
   const fd = openSync(file, 'r');
