@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 
 /**
- * Longest time that `auto` looks for a packet without sleeping. A sleep and a wake-up across processors cost 35 to 45 µs each on the
+ * Longest time that `auto` looks for a packet without sleeping. To be put to sleep and woken by another processor costs about 80 µs on the
  * virtual machine this was measured on, so a reply that comes within 100 µs is cheaper waited for; docs/performance.md has the numbers.
  */
 export const AUTO_SPIN_MAX_US = 100;

@@ -262,6 +262,9 @@ export const CALL_PACKETS_MAX = 256;
 /** Most descriptors that one `poll` takes: the result is a non-negative 32-bit mask. */
 export const POLL_MAX = 31;
 
+/** A `tunReceive` reads no further once this many bytes, vnet headers included, are in. */
+export const DEVICE_RECEIVE_BYTES_MAX = 256 * 1024;
+
 /** What `wait` cost: system calls, and microseconds from its begin to its end. */
 export const WAIT_CELL = { CALLS: 0, MICROSECONDS: 1 } as const;
 

@@ -2,7 +2,7 @@ import { GatewayError, IoError } from '../base/errors.ts';
 import { VNET } from '../packet/vnet.ts';
 import type { Batch } from './batch.ts';
 import { errnoName, NEGATED } from './errno.ts';
-import { CALL_PACKETS_MAX, type Native, TUN_FLAG } from './native.ts';
+import { CALL_PACKETS_MAX, DEVICE_RECEIVE_BYTES_MAX, type Native, TUN_FLAG } from './native.ts';
 import type { PacketIo } from './packet-io.ts';
 
 /** TUN_F_* of linux/if_tun.h: what the kernel may leave undone in packets that it hands over. */
@@ -135,9 +135,16 @@ export class Tun implements PacketIo {
       capacity,
       this.#headerBytes,
     );
-    // One read(2) a packet, and one more that finds the queue empty or fails.
-    this.calls[0]! += received < capacity ? Math.max(0, received) + 1 : received;
+    // One read a packet, and one more that finds the queue empty or fails, unless the call was full.
+    this.calls[0]! +=
+      received < capacity && !this.#isFull(batch, received) ? Math.max(0, received) + 1 : received;
     return received;
+  }
+
+  #isFull(batch: Batch, received: number): boolean {
+    let bytes = 0;
+    for (let i = 0; i < received; i++) bytes += batch.length[i]! + this.#headerBytes;
+    return bytes >= DEVICE_RECEIVE_BYTES_MAX;
   }
 
   /** With a vnet header, the caller has written that of packet `i` into the VNET.BYTES before `at[i]`. */

@@ -89,6 +89,63 @@ systemTest('a lone packet costs four system calls on its way out and three on it
   ),
 );
 
+const TCP_PORT = 5001;
+const TCP_BYTES = 200_000_000;
+
+/**
+ * System calls for each packet of the wire. The gateway that sends the stream gets it from its device in 64 KiB and so always has full
+ * batches. The other one takes what has arrived when it looks, which is less the faster it is; were nothing merged, it would need more
+ * than one call a packet.
+ */
+const OUT_CALLS_MAX = 0.1;
+const IN_CALLS_MAX = 0.5;
+
+async function packetsOf(gateway: GatewayProcess): Promise<number> {
+  const { outbound, inbound } = (await gateway.status()).traffic;
+  return outbound.packets + inbound.packets;
+}
+
+systemTest(
+  'TCP costs a tenth of a system call a packet at most where it is sent, half a one where it arrives',
+  (t) =>
+    inScene(
+      // A look without sleeping is a call too, and how many there are says nothing about packets.
+      () => scene({ busyPoll: 'off' }),
+      async (it) => {
+        const [client, server] = [
+          await it.a.pods[0]!.machine.agent(TRAFFIC_AGENT),
+          await it.b.pods[0]!.machine.agent(TRAFFIC_AGENT),
+        ];
+        await server.call('tcpSink', { port: TCP_PORT });
+        const figures = async (gateway: GatewayProcess) => ({
+          calls: await callsOf(gateway),
+          packets: await packetsOf(gateway),
+        });
+        const gateways = [it.gwA, it.gwB];
+        const before = await Promise.all(gateways.map(figures));
+        await client.call('tcpSend', {
+          ...{
+            destination: it.b.pods[0]!.address,
+            port: TCP_PORT,
+            bytes: TCP_BYTES,
+            connections: 1,
+            seed: 1,
+          },
+        });
+        const after = await Promise.all(gateways.map(figures));
+        const [out, into] = after.map(({ calls, packets }, index) => {
+          const own = packets - before[index]!.packets;
+          assert.ok(own > TCP_BYTES / 1500, `${own} packets`);
+          return (calls - before[index]!.calls) / own;
+        });
+        t.diagnostic(`${out} system calls a packet where it is sent, ${into} where it arrives`);
+        assert.ok(out! <= OUT_CALLS_MAX, `${out} system calls a packet where it is sent`);
+        assert.ok(into! <= IN_CALLS_MAX, `${into} system calls a packet where it arrives`);
+        await Promise.all([client.close(), server.close()]);
+      },
+    ),
+);
+
 /** What the packet loop may call. */
 const TRACED = [
   'poll',
