@@ -9,7 +9,8 @@ import { inSandbox, say } from './sandboxed.ts';
 
 /**
  * `npm run bench:throughput [-- --write --rounds 5 --only Isthmus,VXLAN --seed 1]`: what `isthmus bench local` measures, then the garbage
- * collections that traffic causes, for bench/RESULTS.md. About eleven minutes with five rounds. Needs iproute2 and ethtool; iperf3 where it is installed. `--quick` is for trying it out.
+ * collections that traffic causes, for bench/RESULTS.md. About eleven minutes with five rounds, with `--peers` as long again. Needs
+ * iproute2 and ethtool; iperf3 where it is installed. `--quick` is for trying it out.
  */
 const INSIDE = new URL('./inside.js', import.meta.url);
 
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     only: { type: 'string', default: '' },
+    peers: { type: 'boolean', default: false },
     sections: { type: 'string', default: 'throughput,collections' },
   },
 });
@@ -34,6 +36,7 @@ if (sections.includes('throughput')) {
   const options = {
     ...{ rounds: values.quick ? 1 : Number(values.rounds), seed: Number(values.seed), seconds: 2 },
     ...{ quick: values.quick, sizes: defaultSizes(values.quick), command: run.command },
+    peers: values.peers,
     only: values.only === '' ? [] : values.only.split(','),
   };
   const result = await measurePaths(options, ({ round, rounds, path, what, text }) => {

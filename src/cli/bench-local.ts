@@ -12,6 +12,7 @@ interface LocalOptions extends ShowOptions {
   readonly seconds: number;
   readonly quick?: boolean;
   readonly only: readonly string[];
+  readonly peers?: boolean;
   readonly sizes?: readonly string[];
 }
 
@@ -52,6 +53,7 @@ export function benchLocalCommand(terminal: Terminal): Command {
         `sizes of the inner IPv4 packets in bytes, or imix; separated by commas (default: ${SIZES.join(',')})`,
       ).argParser(sizesOf),
     )
+    .option('--peers', 'also what people use instead: OpenVPN, tinc, socat, wireguard-go, kernel tunnels')
     .action(async (options: LocalOptions) => {
       const { measurePaths } = await import('../measure/local.ts');
       await runBench(terminal, options, (progress, signal) =>
@@ -66,6 +68,7 @@ function measureOptions(options: LocalOptions): MeasureOptions {
   const quick = options.quick === true;
   return {
     ...{ quick, seed: options.seed, seconds: options.seconds, only: options.only },
+    peers: options.peers === true,
     rounds: options.rounds ?? (quick ? 1 : ROUNDS),
     sizes: options.sizes ?? defaultSizes(quick),
     command: ['isthmus', ...process.argv.slice(2)].join(' '),

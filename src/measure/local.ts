@@ -5,6 +5,7 @@ import { IPERF_WORDS } from './iperf.ts';
 import { CONGESTION } from './load/streams.ts';
 import type { BenchResult, Progress } from './model.ts';
 import { PATHS } from './paths.ts';
+import { PEER_PATHS } from './peers/peer-paths.ts';
 import { type MeasureOptions, planOf } from './plan.ts';
 import { measureRounds } from './rounds.ts';
 import { isInsideSandbox, probeSandbox } from './sandbox.ts';
@@ -38,7 +39,8 @@ async function measureHere(
   const plan = planOf(options);
   const loadBefore = loadNow();
   const at = new Date().toISOString();
-  const { paths, left } = await measureRounds(PATHS, options, plan, progress, signal);
+  const specs = options.peers ? [...PATHS, ...PEER_PATHS] : PATHS;
+  const { paths, left } = await measureRounds(specs, options, plan, progress, signal);
   return {
     schema: 1,
     program: readVersion(),

@@ -11,6 +11,8 @@ export interface MeasureOptions {
   readonly quick: boolean;
   /** Paths whose name is one of these, or has one in it where none is; all when empty. */
   readonly only: readonly string[];
+  /** What people use instead is measured too (peers/recipes.ts). */
+  readonly peers: boolean;
   readonly sizes: readonly string[];
   /** As the user wrote it: kept with the result. */
   readonly command: string;

@@ -1,4 +1,4 @@
-import { findProgram } from '../sandbox.ts';
+import { lacking } from '../sandbox.ts';
 
 /**
  * What a tunnel needs to know of the gateway that it runs on. Every recipe gets the same machines as an Isthmus path, and must not need
@@ -69,8 +69,8 @@ export function bothWays(
 /** One line for the first of `[program, Debian package]` that is missing. */
 export function firstLacking(...programs: readonly (readonly [string, string])[]): string | undefined {
   for (const [program, debianPackage] of programs) {
-    if (findProgram(program) === undefined)
-      return `${program} is not installed (Debian package ${debianPackage})`;
+    const missing = lacking(program, debianPackage);
+    if (missing !== undefined) return missing;
   }
   return undefined;
 }

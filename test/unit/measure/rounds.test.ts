@@ -11,7 +11,16 @@ import { lacking } from '../../../src/measure/sandbox.ts';
 const skip = lacking('ethtool', 'ethtool') ?? false;
 
 const OPTIONS: MeasureOptions = {
-  ...{ rounds: 3, seed: 5, seconds: 1, quick: true, only: [], sizes: ['64', '512'], command: '' },
+  ...{
+    rounds: 3,
+    seed: 5,
+    seconds: 1,
+    quick: true,
+    only: [],
+    peers: false,
+    sizes: ['64', '512'],
+    command: '',
+  },
 };
 
 function spec(name: string, change: Partial<PathSpec> = {}): PathSpec {

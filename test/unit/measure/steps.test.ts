@@ -5,7 +5,16 @@ import { planOf } from '../../../src/measure/plan.ts';
 import { emptyCell, stepsOf } from '../../../src/measure/steps.ts';
 
 const PLAN = planOf({
-  ...{ rounds: 2, seed: 1, seconds: 3, quick: false, only: [], sizes: ['64', '1480', 'imix'], command: '' },
+  ...{
+    rounds: 2,
+    seed: 1,
+    seconds: 3,
+    quick: false,
+    only: [],
+    peers: false,
+    sizes: ['64', '1480', 'imix'],
+    command: '',
+  },
 });
 const CAPACITY = 100_000;
 
