@@ -47,7 +47,8 @@ export const DROP_REASONS: readonly DropReason[] = [
     verdict: 3,
     name: 'inner-malformed',
     direction: 'both',
-    meaning: 'the inner header length is below 20, or the total length below the header length',
+    meaning:
+      'the inner header length is below 20, or the total length below the header length; or the device hands over a packet to cut whose offload header does not fit it',
   },
   {
     verdict: 4,
