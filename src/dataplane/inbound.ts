@@ -4,6 +4,7 @@ import type { Batch } from '../io/batch.ts';
 import { COALESCE, type Native } from '../io/native.ts';
 import { readI32 } from '../packet/bytes.ts';
 import { decapsulateEcn } from '../packet/ecn.ts';
+import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import {
   checkInner,
   checkOuter,
@@ -16,7 +17,7 @@ import {
   totalLength,
 } from '../packet/ipv4.ts';
 import { VERDICT } from '../packet/verdict.ts';
-import { clampReceivedMss, writeEmptyVnetHeader } from '../packet/vnet.ts';
+import { clampReceivedMss, isChecksumPartial, writeEmptyVnetHeader } from '../packet/vnet.ts';
 import { DROPS_INBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
 import { pathMtuOf, segmentBytes } from './path-mtu.ts';
 
@@ -105,6 +106,10 @@ export class Inbound {
       if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
       return verdict;
     }
+    if (this.#isMergedUdp(bytes, at)) {
+      if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
+      return VERDICT.MERGED_DATAGRAMS;
+    }
     if (peer >= 0 && bytes[at + IPV4.PROTOCOL]! === PROTOCOL.TCP) this.#clamp(bytes, at, peer);
     const out = this.#out;
     const index = out.count;
@@ -118,6 +123,17 @@ export class Inbound {
     out.pieces[index] = 0;
     out.count = index + 1;
     return VERDICT.FORWARD;
+  }
+
+  /**
+   * Datagrams merged by GRO look like one long datagram whose checksum is left undone; a raw socket does not tell their size, so they
+   * cannot be cut again. One that a sender made so long came in fragments, and what the kernel fragments has a whole checksum
+   * (ip_do_fragment).
+   */
+  #isMergedUdp(bytes: Uint8Array, at: number): boolean {
+    if (bytes[at + IPV4.PROTOCOL]! !== PROTOCOL.UDP) return false;
+    if (totalLength(bytes, at) + ENCAPSULATION_BYTES <= this.#words[SETTINGS.LINK_MTU]!) return false;
+    return isChecksumPartial(bytes, at) === 1;
   }
 
   #inner(

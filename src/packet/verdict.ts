@@ -23,6 +23,7 @@ export const VERDICT = {
   SEND_FAILED: 17,
   DEVICE_FAILED: 18,
   NO_BUFFER: 19,
+  MERGED_DATAGRAMS: 20,
 } as const;
 
 export interface DropReason {
@@ -142,6 +143,12 @@ export const DROP_REASONS: readonly DropReason[] = [
     direction: 'both',
     meaning: 'no free slot for a packet that had to be made or queued',
   },
+  {
+    verdict: 20,
+    name: 'merged-datagrams',
+    direction: 'inbound',
+    meaning: 'UDP that the kernel merged on the underlay device, which lost where each datagram ends',
+  },
 ];
 
-export const VERDICT_COUNT = 20;
+export const VERDICT_COUNT = 21;

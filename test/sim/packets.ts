@@ -1,5 +1,5 @@
 import type { Prng } from '../../src/base/prng.ts';
-import { buildIpv4, checksumOf, put16, put32 } from './oracle/wire.ts';
+import { buildIpv4, checksumOf, onesSum, put16, put32 } from './oracle/wire.ts';
 
 const IPV4_BYTES_MAX = 65_535;
 /** Behind a header with every option. */
@@ -80,10 +80,25 @@ export class PacketFactory {
     const prng = this.#prng;
     const size = prng.chance(0.25) ? Math.max(0, prng.pick(sizes) - 20 - 3 + prng.below(7)) : prng.below(160);
     if (protocol === 6) return this.#segment(source, destination, ports, size);
+    if (protocol === 17 && prng.chance(0.03)) return this.#undone(source, destination, ports, size);
     const payload = this.#bytes(Math.min(size, PAYLOAD_BYTES_MAX));
     if (payload.length >= 4 && protocol !== 1) put32(payload, 0, ports);
     if (payload.length >= 1 && protocol === 1) payload[0] = prng.pick([0, 3, 5, 8, 8, 8, 11, 13, 42]);
     return payload;
+  }
+
+  /** A datagram whose checksum was left undone, or several that were merged into one. */
+  #undone(source: number, destination: number, ports: number, size: number): Uint8Array {
+    const bytes = this.#bytes(8 + Math.min(this.#prng.chance(0.3) ? 4 * size + 1500 : size, 9000));
+    put32(bytes, 0, ports);
+    put16(bytes, 4, bytes.length);
+    const pseudo = new Uint8Array(12);
+    put32(pseudo, 0, source);
+    put32(pseudo, 4, destination);
+    pseudo[9] = 17;
+    put16(pseudo, 10, bytes.length);
+    put16(bytes, 6, onesSum(pseudo));
+    return bytes;
   }
 
   /** A TCP segment with a right checksum, every other one a SYN with options. */

@@ -58,6 +58,30 @@ for (const variant of [BATCH, RAW_SOCKET]) {
       assert.ok(meanBytes > MTU_BYTES, `packets have ${meanBytes} bytes on average: GRO merged nothing`);
       await Promise.all([client.close(), server.close()]);
     });
+
+    check(
+      'datagrams that the kernel has merged are counted as dropped, and never become one',
+      async (scene) => {
+        const { machine, device } = scene.b.gateways[0]!;
+        const [client, server] = [
+          await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT),
+          await scene.b.pods[0]!.machine.agent(TRAFFIC_AGENT),
+        ];
+        const [port, destination] = [5002, scene.b.pods[0]!.address];
+        await server.call('udpEcho', { port });
+        const burst = { destination, port, count: 400, intervalMs: 0, payloadBytes: 1400, seed: 1 };
+        await machine.exec('ethtool', '-K', device, 'rx-udp-gro-forwarding', 'on');
+        const broken = await client.call('udpFlow', { ...burst, timeoutMs: 300 });
+        await machine.exec('ethtool', '-K', device, 'rx-udp-gro-forwarding', 'off');
+        assert.equal(broken.corrupted, 0);
+        const drops = (await scene.gwB.status()).traffic.inbound.drops;
+        assert.ok((drops['merged-datagrams'] ?? 0) > 0, 'GRO merged no datagrams');
+        assert.deepEqual(Object.keys(drops), ['merged-datagrams']);
+        const whole = await client.call('udpFlow', { ...burst, intervalMs: 1, timeoutMs: 5000 });
+        assert.deepEqual(whole.lost, [], 'without it they pass');
+        await Promise.all([client.close(), server.close()]);
+      },
+    );
   });
 }
 

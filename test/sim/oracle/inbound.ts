@@ -48,7 +48,11 @@ export function predictInbound(model: Model, received: Uint8Array): InboundFate 
     ? clampSegmentSize(inner, pathMtuOf(model, outerSource) - 60)
     : { packet: inner, changed: false };
   const deviceMtuBytes = settings.linkMtuBytes - 20;
-  return { ...predictMerged(inner, packet, deviceMtuBytes), ...peer, clamped: changed };
+  return {
+    ...predictMerged(inner, packet, deviceMtuBytes, settings.linkMtuBytes),
+    ...peer,
+    clamped: changed,
+  };
 }
 
 /** RFC 791, and no fragment: the kernel has put those together before a raw socket sees them. */

@@ -15,7 +15,12 @@ export interface Merged {
  * What the device gets of a packet whose transport checksum is left to the kernel: one larger than its MTU that it is to segment, and one
  * that came with the pseudo-header's sum. `received` is the packet as it came, `packet` the same with its segment size clamped.
  */
-export function predictMerged(received: Uint8Array, packet: Uint8Array, deviceMtuBytes: number): Merged {
+export function predictMerged(
+  received: Uint8Array,
+  packet: Uint8Array,
+  deviceMtuBytes: number,
+  linkMtuBytes: number,
+): Merged {
   const forward = { verdict: VERDICT.FORWARD, packet };
   const header = headerLength(received);
   const transport = received.subarray(header);
@@ -30,6 +35,7 @@ export function predictMerged(received: Uint8Array, packet: Uint8Array, deviceMt
   const left = onesSum(Uint8Array.from(pseudo));
   const isLeft = !isRight && get16(received, checkAt) === left;
   const isCut = isTcp && received.length > deviceMtuBytes && canBeCut(transport, deviceMtuBytes - header);
+  if (!isTcp && isLeft && received.length + 20 > linkMtuBytes) return { verdict: VERDICT.MERGED_DATAGRAMS };
   if (isCut && !isRight && !isLeft) return { verdict: VERDICT.INNER_CHECKSUM };
   if (!isCut && !isLeft) return forward;
   const marked = packet.slice();

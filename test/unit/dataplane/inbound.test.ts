@@ -102,6 +102,21 @@ const martians = [
   '255.255.255.255',
 ];
 
+/** A datagram from west to us whose checksum is only the pseudo-header's sum. */
+function undone(length: number): Uint8Array {
+  const datagram = new Uint8Array(length);
+  const addresses = buildIpv4({ source: WEST_POD, destination: POD }).subarray(12, 20);
+  put16(datagram, 4, length);
+  put16(datagram, 6, onesSum(Uint8Array.from([...addresses, 0, 17, Math.floor(length / 256), length % 256])));
+  return datagram;
+}
+
+test('a datagram that leaves its checksum undone is forwarded up to the size of a packet of the underlay', () => {
+  const rig = new Rig();
+  assert.equal(rig.inbound(tunnelled({ protocol: 17, payload: undone(1460) })).length, 1);
+  assert.deepEqual(rig.drops(), {});
+});
+
 const DROPS: readonly Drop[] = [
   { name: 'is shorter than a header', reason: 'outer-malformed', outer: tunnelled().subarray(0, 19) },
   {
@@ -206,6 +221,11 @@ const DROPS: readonly Drop[] = [
     name: 'met congestion that its sender cannot hear of',
     reason: 'ecn-illegal',
     outer: tunnelled({ tos: 0 }, { tos: 3 }),
+  },
+  {
+    name: 'is several datagrams that the kernel has merged',
+    reason: 'merged-datagrams',
+    outer: tunnelled({ protocol: 17, payload: undone(1461) }),
   },
 ];
 
