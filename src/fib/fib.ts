@@ -78,7 +78,8 @@ export class Fib {
     assert(capacityBytes >= ARENA_BYTES_MIN, 'the arena holds at least ARENA_BYTES_MIN');
     assert(capacityBytes <= ARENA_BYTES_MAX, 'the arena holds at most ARENA_BYTES_MAX');
     const arenaWords = Math.floor(capacityBytes / 4 / UNIT_WORDS) * UNIT_WORDS;
-    this.buffer = new SharedArrayBuffer((ARENA + arenaWords) * 4);
+    // One unit more than the arena has: a look-up may fetch the cache line behind any node.
+    this.buffer = new SharedArrayBuffer((ARENA + arenaWords + UNIT_WORDS) * 4);
     this.words = new Uint32Array(this.buffer);
     this.words[HEADER.MAGIC] = IMAGE_MAGIC;
     this.words[HEADER.VERSION] = IMAGE_VERSION;
