@@ -10,6 +10,8 @@
  */
 export class Batch {
   readonly bytes: Uint8Array;
+  /** The same memory, for headers that are read by whole words. */
+  readonly view: DataView;
   readonly capacity: number;
   readonly at: Int32Array;
   readonly length: Int32Array;
@@ -27,6 +29,7 @@ export class Batch {
 
   constructor(bytes: Uint8Array, capacity: number, layout: Int32Array = new Int32Array(LAYOUT.CELLS)) {
     this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.capacity = capacity;
     this.at = new Int32Array(capacity);
     this.length = new Int32Array(capacity);

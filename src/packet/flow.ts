@@ -5,15 +5,13 @@ import { headerBytes, IPV4, isFragment, PROTOCOL, totalLength } from './ipv4.ts'
 const DCCP = 33;
 const SCTP = 132;
 const UDP_LITE = 136;
+const { TCP, UDP } = PROTOCOL;
+const { imul } = Math;
 
 /** True where the payload begins with two ports. */
 export function hasPorts(protocol: number): boolean {
   return (
-    protocol === PROTOCOL.TCP ||
-    protocol === PROTOCOL.UDP ||
-    protocol === SCTP ||
-    protocol === DCCP ||
-    protocol === UDP_LITE
+    protocol === TCP || protocol === UDP || protocol === SCTP || protocol === DCCP || protocol === UDP_LITE
   );
 }
 
@@ -44,15 +42,15 @@ export function flowHashOf(source: number, destination: number, protocol: number
   hash = mixWord(hash, destination);
   hash = mixWord(hash, ports);
   hash ^= hash >>> 16;
-  hash = Math.imul(hash, 0x85ebca6b);
+  hash = imul(hash, 0x85ebca6b);
   hash ^= hash >>> 13;
-  hash = Math.imul(hash, 0xc2b2ae35);
+  hash = imul(hash, 0xc2b2ae35);
   return hash ^ (hash >>> 16);
 }
 
 /** One block of MurmurHash3_x86_32. Returns an i32, so that the value stays a small integer between the calls. */
 function mixWord(hash: number, word: number): number {
-  const scrambled = Math.imul(word, 0xcc9e2d51);
-  const mixed = hash ^ Math.imul((scrambled << 15) | (scrambled >>> 17), 0x1b873593);
-  return (Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0xe6546b64) | 0;
+  const scrambled = imul(word, 0xcc9e2d51);
+  const mixed = hash ^ imul((scrambled << 15) | (scrambled >>> 17), 0x1b873593);
+  return (imul((mixed << 13) | (mixed >>> 19), 5) + 0xe6546b64) | 0;
 }

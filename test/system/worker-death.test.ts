@@ -34,7 +34,7 @@ function flows(): Batch {
     writeU32(batch.bytes, at + IPV4.SOURCE, parseAddress('10.2.0.0') + flow * 7);
     writeU32(batch.bytes, at + IPV4.DESTINATION, parseAddress('10.1.0.9'));
     writeU16(batch.bytes, at + IPV4.CHECKSUM, internetChecksum(batch.bytes, at, 20));
-    encapsulate(batch.bytes, at, 28, LOOPBACK, LOOPBACK, 0, 64, 1, IPV4.DF);
+    encapsulate(batch.view, at, 28, LOOPBACK, LOOPBACK, 0, 64, 1, IPV4.DF);
     batch.at[flow] = at - 20;
     batch.length[flow] = 48;
     batch.address[flow] = LOOPBACK;

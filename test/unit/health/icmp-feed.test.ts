@@ -44,7 +44,7 @@ function icmpAbout(
   const sent = new Uint8Array(20 + 1480);
   sent[20] = 0x45;
   writeU16(sent, 20 + IPV4.TOTAL_LENGTH, 1480);
-  encapsulate(sent, 20, 1480, source, destination, 0, 64, 1, IPV4.DF);
+  encapsulate(new DataView(sent.buffer), 20, 1480, source, destination, 0, 64, 1, IPV4.DF);
   sent[IPV4.PROTOCOL] = protocol;
   writeU16(sent, IPV4.CHECKSUM, 0);
   writeU16(sent, IPV4.CHECKSUM, internetChecksum(sent, 0, 20));

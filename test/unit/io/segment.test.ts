@@ -24,7 +24,7 @@ function prepare(shape: SuperShape, segmentBytes: number, at = 60_000): Cut {
   const bytes = new Uint8Array(new SharedArrayBuffer(at + packet.length + 64));
   const batch = new Batch(bytes, CAPACITY);
   bytes.set(packet, at);
-  encapsulate(bytes, at, 0, OURS, GATEWAY, 3, 64, 0, 0x4000);
+  encapsulate(new DataView(bytes.buffer), at, 0, OURS, GATEWAY, 3, 64, 0, 0x4000);
   const request = new Int32Array(SEGMENT.CELLS);
   request.set([at, packet.length, segmentBytes, 64, ARENA_STRIDE, 1, 100, 98]);
   return { batch, request };

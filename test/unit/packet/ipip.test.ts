@@ -14,7 +14,7 @@ test('writes the outer header of RFC 2003 §3.1, byte for byte', () => {
   const inner = WIKIPEDIA_HEADER.bytes;
   const bytes = new Uint8Array(40);
   bytes.set(inner, 20);
-  encapsulate(bytes, 20, 115, 0xac1f0002, 0xac1f0102, 0xb8, 64, 0x1234, IPV4.DF);
+  encapsulate(new DataView(bytes.buffer), 20, 115, 0xac1f0002, 0xac1f0102, 0xb8, 64, 0x1234, IPV4.DF);
   // The checksum by hand: 45b8 + 0087 + 1234 + 4000 + 4004 + ac1f + 0002 + ac1f + 0102 = 231b9, folded 31bb, inverted ce44.
   const expected = bytesOfHex(`
     45b8 0087 1234 4000 # IHL 5, DSCP EF, total length 135, DF
@@ -38,7 +38,17 @@ test('equals a header built field by field, for any fields, and writes only the 
       (inner, source, destination, tos, ttl, id, fragment) => {
         const guarded = new Guarded(inner);
         const { bytes, at } = guarded;
-        encapsulate(bytes, at, inner.length, source, destination, tos, ttl, id, fragment);
+        encapsulate(
+          new DataView(bytes.buffer),
+          at,
+          inner.length,
+          source,
+          destination,
+          tos,
+          ttl,
+          id,
+          fragment,
+        );
         guarded.assertOnlyWritten(-ENCAPSULATION_BYTES);
         const expected = plainPacket({
           protocol: 4,
@@ -52,7 +62,17 @@ test('equals a header built field by field, for any fields, and writes only the 
         });
         assert.deepEqual(bytes.slice(at - ENCAPSULATION_BYTES, at + inner.length), expected);
         // Addresses that are passed as i32 make the same bytes.
-        encapsulate(bytes, at, inner.length, source | 0, destination | 0, tos, ttl, id, fragment);
+        encapsulate(
+          new DataView(bytes.buffer),
+          at,
+          inner.length,
+          source | 0,
+          destination | 0,
+          tos,
+          ttl,
+          id,
+          fragment,
+        );
         assert.deepEqual(bytes.slice(at - ENCAPSULATION_BYTES, at + inner.length), expected);
       },
     ),
@@ -64,7 +84,7 @@ test('what was encapsulated passes the checks of the far end and is the same pac
   fc.assert(
     fc.property(anyPacket, u32, u32, (inner, source, destination) => {
       const { bytes, at } = new Guarded(inner);
-      encapsulate(bytes, at, inner.length, source, destination, 0, 64, 0, IPV4.DF);
+      encapsulate(new DataView(bytes.buffer), at, inner.length, source, destination, 0, 64, 0, IPV4.DF);
       const outerAt = at - ENCAPSULATION_BYTES;
       const available = inner.length + ENCAPSULATION_BYTES;
       assert.equal(checkOuter(bytes, outerAt, available), VERDICT.FORWARD);
@@ -79,7 +99,7 @@ test('what was encapsulated passes the checks of the far end and is the same pac
 
 test('the largest inner packet that fits makes an outer total length of 65,535', () => {
   const bytes = new Uint8Array(20);
-  encapsulate(bytes, 20, 65_515, 0xffffffff, 0xffffffff, 0xff, 0xff, 0xffff, IPV4.DF);
+  encapsulate(new DataView(bytes.buffer), 20, 65_515, 0xffffffff, 0xffffffff, 0xff, 0xff, 0xffff, IPV4.DF);
   assert.equal(checkOuter(bytes, 0, 20), VERDICT.FORWARD);
   assert.deepEqual([...bytes.slice(2, 4)], [0xff, 0xff]);
 });
