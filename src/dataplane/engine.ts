@@ -1,4 +1,5 @@
-import type { Batch } from '../io/batch.ts';
+import { batchLookup } from '../fib/batch-lookup.ts';
+import { BATCH_MAX, type Batch } from '../io/batch.ts';
 import type { Native } from '../io/native.ts';
 import type { PacketIo } from '../io/packet-io.ts';
 import { VERDICT } from '../packet/verdict.ts';
@@ -6,6 +7,9 @@ import { DROPS_INBOUND, DROPS_OUTBOUND, PEER_CELL, peerCell, TOTAL } from './cou
 import type { IcmpQueue } from './icmp-queue.ts';
 import { Inbound } from './inbound.ts';
 import { Outbound } from './outbound.ts';
+import { plainInbound } from './plain-inbound.ts';
+import { plainOutbound } from './plain-outbound.ts';
+import { segmentRequest } from './segmenter.ts';
 import { Slab } from './slab.ts';
 
 /** The negated errno of a packet that is larger than the underlay device carries. */
@@ -55,17 +59,26 @@ export class Engine {
     this.#counters = parts.counters;
     this.#icmp = parts.icmp;
     this.#slab = new Slab();
-    const { toDevice } = this.#slab;
+    // One for both directions: with a second one in the thread its code would be that of neither (plain-outbound.ts).
+    const routes = batchLookup(parts.words, 2 * BATCH_MAX);
+    const request = segmentRequest(parts.engine, parts.engines);
     this.#outbound = new Outbound(
       parts.words,
       parts.counters,
       this.#slab,
+      request,
+      plainOutbound(parts.words, this.#slab, routes, request),
       parts.offload,
       parts.icmp,
-      parts.engine,
-      parts.engines,
     );
-    this.#inbound = new Inbound(parts.words, parts.counters, toDevice, parts.offload, parts.coalesceFeatures);
+    this.#inbound = new Inbound(
+      parts.words,
+      parts.counters,
+      this.#slab,
+      plainInbound(parts.words, this.#slab, routes),
+      parts.offload,
+      parts.coalesceFeatures,
+    );
   }
 
   /**
@@ -108,7 +121,7 @@ export class Engine {
         if (toUnderlay.count > 0) return moved;
       }
       if (this.#pending >= fromDevice.count) return moved;
-      this.#pending = this.#outbound.step(fromDevice, this.#pending);
+      this.#pending = this.#outbound.step(this.#pending);
     }
   }
 
@@ -119,7 +132,7 @@ export class Engine {
     const received = this.#received(this.#underlay.receive(fromUnderlay));
     if (received === 0) return 0;
     fromUnderlay.count = received;
-    this.#inbound.step(fromUnderlay);
+    this.#inbound.step();
     return received + this.#sendDevice();
   }
 

@@ -20,6 +20,8 @@ import { VERDICT } from '../packet/verdict.ts';
 import { clampReceivedMss, isChecksumPartial, writeEmptyVnetHeader } from '../packet/vnet.ts';
 import { DROPS_INBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
 import { pathMtuOf, segmentBytes } from './path-mtu.ts';
+import type { PlainInbound } from './plain-inbound.ts';
+import type { Slab } from './slab.ts';
 
 /**
  * Packets from the underlay to local hosts: the decapsulation rules of the design, in their order. What is not expressly allowed is
@@ -29,30 +31,40 @@ import { pathMtuOf, segmentBytes } from './path-mtu.ts';
 export class Inbound {
   readonly #words: Uint32Array;
   readonly #counters: Float64Array;
+  readonly #input: Batch;
   readonly #out: Batch;
+  readonly #plain: PlainInbound;
   readonly #offload: Pick<Native, 'coalesce'>;
   readonly #features: number;
 
-  /** `features` are the COALESCE bits of what the device takes besides merged TCP. */
+  /** `plain` is tried first with every packet. `features` are the COALESCE bits of what the device takes besides merged TCP. */
   constructor(
     words: Uint32Array,
     counters: Float64Array,
-    out: Batch,
+    slab: Slab,
+    plain: PlainInbound,
     offload: Pick<Native, 'coalesce'>,
     features: number,
   ) {
     this.#words = words;
     this.#counters = counters;
-    this.#out = out;
+    this.#input = slab.fromUnderlay;
+    this.#out = slab.toDevice;
+    this.#plain = plain;
     this.#offload = offload;
     this.#features = features;
   }
 
-  /** Handles all of `input`; the output batch must be empty and hold as many. */
-  step(input: Batch): void {
+  /** Handles all packets from the underlay; the output batch must be empty and hold as many. */
+  step(): void {
+    const input = this.#input;
     const bytes = input.bytes;
     const count = input.count;
+    let looked = 0;
     for (let i = 0; i < count; i++) {
+      if (i >= looked) looked = this.#plain.look(i);
+      i = this.#plain.forward(i, looked);
+      if (i >= count) break;
       const verdict = this.#forward(bytes, input.at[i]!, input.length[i]!);
       if (verdict !== VERDICT.FORWARD) this.#counters[DROPS_INBOUND + verdict]! += 1;
     }

@@ -15,6 +15,7 @@ import { VERDICT } from '../packet/verdict.ts';
 import { DROPS_OUTBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
 import type { IcmpQueue } from './icmp-queue.ts';
 import { pathMtuOf, segmentBytes } from './path-mtu.ts';
+import type { PlainOutbound } from './plain-outbound.ts';
 import { Segmenter } from './segmenter.ts';
 import { FRAGMENTS_MAX, type Slab, type Spare } from './slab.ts';
 
@@ -28,58 +29,61 @@ import { FRAGMENTS_MAX, type Slab, type Spare } from './slab.ts';
 export class Outbound {
   readonly #words: Uint32Array;
   readonly #counters: Float64Array;
+  readonly #input: Batch;
   readonly #out: Batch;
+  readonly #plain: PlainOutbound;
   readonly #spare: Spare;
   readonly #icmp: IcmpQueue;
   readonly #segmenter: Segmenter;
   /** Its ID cells are those of all packets, cut or not. */
-  readonly #request = new Int32Array(SEGMENT.CELLS);
+  readonly #request: Int32Array;
   /** Of the packet in hand: what it counts for, and for one that is to be cut its headers, else 0, and the payload of a segment. */
   #packets = 1;
   #headers = 0;
   #size = 0;
 
-  /**
-   * `engines` and `engine` (0 … engines - 1) keep the outer IDs of several engines apart: an ID must not repeat for a (source,
-   * destination, protocol) within a datagram's life when it may be fragmented (RFC 6864 §4.2). Each has a block of its own; steps
-   * of `engines` would only keep them apart where that divides 65,536.
-   */
+  /** `plain` is tried first with every packet; `request` is the segmenter's, from segmentRequest. */
   constructor(
     words: Uint32Array,
     counters: Float64Array,
     slab: Slab,
+    request: Int32Array,
+    plain: PlainOutbound,
     offload: Pick<Native, 'segment'>,
     icmp: IcmpQueue,
-    engine: number,
-    engines: number,
   ) {
     this.#words = words;
     this.#counters = counters;
+    this.#input = slab.fromDevice;
     this.#out = slab.toUnderlay;
     this.#spare = slab.spare;
     this.#icmp = icmp;
-    const block = Math.floor(IDS / engines);
-    // Without 0, for which Linux fills in an ID of its own choice on a raw socket.
-    const first = Math.max(1, engine * block);
-    this.#request[SEGMENT.ID_FIRST] = first;
-    this.#request[SEGMENT.ID_COUNT] = (engine + 1) * block - first;
-    this.#segmenter = new Segmenter(offload, slab.toUnderlay, this.#request, slab.headersAt);
+    this.#request = request;
+    this.#plain = plain;
+    this.#segmenter = new Segmenter(offload, slab.toUnderlay, request, slab.headersAt);
   }
 
   /**
-   * Handles packets `from` … of `input` and appends to the output batch. Returns the index of the first packet not handled: less than
-   * `input.count` when the output must be flushed first. That packet may have been cut in part; the next call goes on with it.
+   * Handles the packets from the device, `from` … of its batch, and appends to the output batch. Returns the index of the first packet not handled: less than
+   * its count when the output must be flushed first. That packet may have been cut in part; the next call goes on with it.
    */
-  step(input: Batch, from: number): number {
+  step(from: number): number {
+    const input = this.#input;
     const out = this.#out;
     const bytes = input.bytes;
     const count = input.count;
     const segmenter = this.#segmenter;
     let received = 0;
     let i = from;
+    let looked = from;
     for (; i < count; i++) {
       if (out.count >= out.capacity) break;
       if (segmenter.left === 0) {
+        if (i >= looked) looked = this.#plain.look(i);
+        const next = this.#plain.forward(i, looked);
+        received += next - i;
+        i = next;
+        if (i >= count || out.count >= out.capacity) break;
         // A packet is only begun when its worst case fits, so that none but one that is cut is ever half done.
         const verdict = this.#forward(bytes, input.at[i]!, input.length[i]!);
         if (verdict === FLUSH_FIRST) break;
@@ -329,7 +333,7 @@ export class Outbound {
       compatibility === 0 ? 0 : 1,
     );
     encapsulate(
-      bytes,
+      this.#out.view,
       at,
       length,
       words[SETTINGS.SOURCE]! | 0,
@@ -379,8 +383,6 @@ export class Outbound {
 const FLUSH_FIRST = -1;
 
 const IPV4_LENGTH_MAX = 65_535;
-
-const IDS = 65_536;
 
 /** Headroom and alignment that one piece of spare memory costs beside the fragment itself. */
 const SPARE_OVERHEAD_BYTES = 80;

@@ -99,3 +99,20 @@ export class Segmenter {
     return at;
   }
 }
+
+/**
+ * What describes a packet to `Native.segment`, with the outer IDs of engine `engine` of 0 … `engines` - 1 in it: they are those of all its
+ * packets. An ID must not repeat for a (source, destination, protocol) within a datagram's life when it may be fragmented (RFC 6864 §4.2),
+ * so each engine has a block of its own; steps of `engines` would only keep them apart where that divides 65,536.
+ */
+export function segmentRequest(engine: number, engines: number): Int32Array {
+  const request = new Int32Array(SEGMENT.CELLS);
+  const block = Math.floor(IDS / engines);
+  // Without 0, for which Linux fills in an ID of its own choice on a raw socket.
+  const first = Math.max(1, engine * block);
+  request[SEGMENT.ID_FIRST] = first;
+  request[SEGMENT.ID_COUNT] = (engine + 1) * block - first;
+  return request;
+}
+
+const IDS = 65_536;

@@ -5,10 +5,11 @@ import { lineOf, type SourceText } from './source-text.ts';
  * The packet path may not allocate, throw or wait: a packet's budget is tens of nanoseconds, and one garbage collection costs
  * thousands of packets. test/alloc measures that; these rules name the construct and the line before anything has to be measured.
  *
- * Allowed all the same: everything in a constructor and at module level (it runs once), and in a function whose comment says @cold.
+ * Allowed all the same: everything in a constructor and at module level (it runs once), and in a function whose comment says @cold. One
+ * whose comment says @constructs is a constructor too, but the functions in it are the packet path.
  */
 const HOT_FILES =
-  /^src\/(?:packet\/(?!verdict\.ts$)[^/]+\.ts|fib\/lookup\.ts|dataplane\/(?:outbound|inbound|engine)\.ts)$/;
+  /^src\/(?:packet\/(?!verdict\.ts$)[^/]+\.ts|fib\/(?:batch-)?lookup\.ts|dataplane\/(?:(?:plain-)?(?:outbound|inbound)|engine)\.ts)$/;
 
 interface Ban {
   readonly pattern: RegExp;
@@ -97,7 +98,10 @@ function scopeOfEachCharacter(text: SourceText): Scope[] {
       const head = code.slice(headStart, at);
       // After one of these a brace opens an object or an object type, which is part of the declaration's head.
       const block = !/[:(<|&=,?[]\s*$/.test(head);
-      stack.push({ scope: block ? scopeOfBlock(scope, head, () => isCold(text, headStart)) : scope, block });
+      stack.push({
+        scope: block ? scopeOfBlock(scope, head, (mark) => isMarked(text, headStart, mark)) : scope,
+        block,
+      });
       if (block) headStart = at + 1;
     } else if (char === '}') {
       if (stack.length > 1 && stack.pop()!.block) headStart = at + 1;
@@ -107,29 +111,31 @@ function scopeOfEachCharacter(text: SourceText): Scope[] {
   return scopes;
 }
 
-function scopeOfBlock(parent: Scope, head: string, cold: () => boolean): Scope {
+function scopeOfBlock(parent: Scope, head: string, isMarked: (mark: string) => boolean): Scope {
   const words = head.trim();
   if (parent === 'module' && /\bclass\b/.test(words)) return 'class';
   if (parent === 'class') {
     if (/\bconstructor\s*\(/.test(words)) return 'constructor';
-    if (words.includes('(')) return cold() ? 'cold' : 'function';
+    if (words.includes('(')) return isMarked('@cold') ? 'cold' : 'function';
     return 'module';
   }
   if (parent === 'module') {
-    if (/\bfunction\b/.test(words) || /=>$/.test(words)) return cold() ? 'cold' : 'function';
-    return 'module';
+    if (!/\bfunction\b/.test(words) && !/=>$/.test(words)) return 'module';
+    if (isMarked('@constructs')) return 'constructor';
+    return isMarked('@cold') ? 'cold' : 'function';
   }
+  if (parent === 'constructor' && /\bfunction\b/.test(words)) return 'function';
   return parent;
 }
 
-/** Whether the comment right before the declaration that begins after `headStart` says @cold. */
-function isCold(text: SourceText, headStart: number): boolean {
+/** Whether the comment right before the declaration that begins after `headStart` says `mark`. */
+function isMarked(text: SourceText, headStart: number, mark: string): boolean {
   const declaration = headStart + (/\S/.exec(text.code.slice(headStart))?.index ?? 0);
   return text.comments.some(
     (comment) =>
       comment.end <= declaration &&
       text.code.slice(comment.end, declaration).trim() === '' &&
       comment.start >= headStart - 1 &&
-      comment.text.includes('@cold'),
+      comment.text.includes(mark),
   );
 }

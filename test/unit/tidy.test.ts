@@ -245,6 +245,20 @@ describe('the packet path', () => {
     assert.deepEqual(rulesOf('src/dataplane/engine.ts', source('')), ['hot-path']);
   });
 
+  test('takes a function marked @constructs for a constructor, and the functions in it for the packet path', () => {
+    const source = (body: string): string => `
+      /** @constructs */
+      export function lookups(capacity: number): { run(): void } {
+        const groups = new Int32Array(capacity);
+        function run(): void {
+          ${body}
+        }
+        return { run };
+      }`;
+    assert.deepEqual(rulesOf('src/fib/batch-lookup.ts', source('groups[0] = 1;')), []);
+    assert.deepEqual(rulesOf('src/fib/batch-lookup.ts', source('groups.set([1]);')), ['hot-path']);
+  });
+
   test('holds for the named files only', () => {
     const source = 'export function f(): number[] {\n  return [1];\n}\n';
     assert.deepEqual(rulesOf('src/packet/ipv4.ts', source), ['hot-path']);
