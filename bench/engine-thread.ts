@@ -13,6 +13,7 @@ import type { PacketIo } from '../src/io/packet-io.ts';
 import { writeU16, writeU32 } from '../src/packet/bytes.ts';
 import { internetChecksum } from '../src/packet/checksum.ts';
 import { IPV4 } from '../src/packet/ipv4.ts';
+import { VNET } from '../src/packet/vnet.ts';
 
 /** Engines that run at once at most. */
 export const THREADS_MAX = 2;
@@ -58,8 +59,9 @@ class Source implements PacketIo {
   receive(batch: Batch): number {
     for (let i = 0; i < BATCH_MAX; i++) {
       const at = batch.roomFor(i, INNER_BYTES);
-      // The engine changes nothing in a packet that needs no change: the header that it writes goes before it.
+      // The engine changes nothing in a packet that needs no change: the header that it writes goes before it, where the vnet header was.
       if (!this.#isFilled) writeInner(batch.bytes, at, i);
+      for (let byte = at - VNET.BYTES; byte < at; byte++) batch.bytes[byte] = 0;
       batch.at[i] = at;
       batch.length[i] = INNER_BYTES;
     }

@@ -16,7 +16,7 @@ export async function engineBench(): Promise<Bench> {
   const load = engineLoad();
   bench.add(OUTBOUND, load.outbound);
   bench.add(INBOUND, load.inbound);
-  bench.add(COPY, load.copy);
+  bench.add(COPY, load.outboundCopy);
   await bench.run();
   return bench;
 }

@@ -54,7 +54,7 @@ function sockets(): Figures['sockets'] {
   for (let i = 0; i < BATCH; i++) {
     const at = outgoing.roomFor(i, 0);
     writeInner(outgoing.bytes, at + IPV4.HEADER_BYTES, i);
-    encapsulate(outgoing.bytes, at + IPV4.HEADER_BYTES, INNER_BYTES, SENDER, LOOPBACK, 0, 64, i + 1, IPV4.DF);
+    encapsulate(outgoing.view, at + IPV4.HEADER_BYTES, INNER_BYTES, SENDER, LOOPBACK, 0, 64, i + 1, IPV4.DF);
     outgoing.at[i] = at;
     outgoing.length[i] = IPV4.HEADER_BYTES + INNER_BYTES;
     outgoing.address[i] = LOOPBACK;
