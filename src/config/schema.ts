@@ -101,7 +101,7 @@ const tunnelSection = section({
     .prefault('auto'),
   busyPoll: wordsOrDuration(['auto', 'off'], 1, 10)
     .describe(
-      'longest time a worker looks for the next packet before it sleeps, while packets come that close; auto is 100 µs with two processors or more; docs/performance.md',
+      'longest time a worker looks for the next packet before it sleeps, while packets come that close; auto is 200 µs with two processors or more; docs/performance.md',
     )
     .prefault('auto'),
   underlaySocket: choice(['batch', 'raw-socket'])

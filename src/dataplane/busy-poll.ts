@@ -1,10 +1,10 @@
 import { availableParallelism } from 'node:os';
 
 /**
- * Longest time that `auto` looks for a packet without sleeping. To be put to sleep and woken by another processor costs about 80 µs on the
- * virtual machine this was measured on, so a reply that comes within 100 µs is cheaper waited for; docs/performance.md has the numbers.
+ * Longest time that `auto` looks for a packet without sleeping: the answer of a host on the same network comes within it. Twice as long was
+ * no better for requests 0.5 and 2 ms apart, half as long was worse; docs/performance.md has the numbers.
  */
-export const AUTO_SPIN_MAX_US = 100;
+export const AUTO_SPIN_MAX_US = 200;
 
 /** The first window after packets have come closer together than the longest one, and the one below which there is none. */
 const WINDOW_US_MIN = 10;

@@ -94,7 +94,12 @@ class Waiting {
   readonly #setup: WorkerSetup;
   readonly #native: Native;
   readonly #engine: Engine;
-  readonly #window: SpinWindow;
+  /**
+   * One for each mask of sides that had packets last: the answer to a request comes soon, the next request after an answer may not. One
+   * window for all would be grown by the first, wasted on the second, and keep a processor from whoever makes the next request.
+   */
+  readonly #windows: readonly SpinWindow[];
+  #last = 0;
   readonly #descriptors: Int32Array;
   readonly #spent = new Int32Array(2);
 
@@ -102,7 +107,7 @@ class Waiting {
     this.#setup = setup;
     this.#native = native;
     this.#engine = engine;
-    this.#window = new SpinWindow(setup.spinMaxUs);
+    this.#windows = Array.from({ length: READY_BITS + 1 }, () => new SpinWindow(setup.spinMaxUs));
     this.#descriptors = Int32Array.of(0, 0, setup.wakeDescriptor);
   }
 
@@ -115,10 +120,12 @@ class Waiting {
     descriptors[1] = (blocked & READY.UNDERLAY) === 0 ? this.#setup.underlayDescriptor : -1;
     const isBlocked = blocked !== 0;
     const parkMs = isBlocked ? BLOCKED_PARK_MS : PARK_MS;
-    const ready = this.#native.wait(descriptors, 3, parkMs, isBlocked ? 0 : this.#window.us, this.#spent);
+    const window = this.#windows[this.#last]!;
+    const ready = this.#native.wait(descriptors, 3, parkMs, isBlocked ? 0 : window.us, this.#spent);
     assert(ready >= 0, 'poll on open descriptors succeeds');
     this.calls[0]! += this.#spent[WAIT_CELL.CALLS]!;
-    if (!isBlocked) this.#window.learn(this.#spent[WAIT_CELL.MICROSECONDS]!);
+    if (!isBlocked) window.learn(this.#spent[WAIT_CELL.MICROSECONDS]!);
+    this.#last = ready & READY_BITS;
     return ready;
   }
 }
