@@ -3,11 +3,12 @@ import { readVersion } from '../observe/version.ts';
 import { describeMachine, loadNow } from './describe.ts';
 import { IPERF_WORDS } from './iperf.ts';
 import { CONGESTION } from './load/streams.ts';
+import { LocalEnds } from './local-ends.ts';
 import type { BenchResult, Progress } from './model.ts';
-import { PATHS } from './paths.ts';
+import { PATHS, type PathSpec, setOffloads, variantsOf } from './paths.ts';
 import { PEER_PATHS } from './peers/peer-paths.ts';
-import { type MeasureOptions, planOf } from './plan.ts';
-import { measureRounds } from './rounds.ts';
+import { type MeasureOptions, type Plan, planOf } from './plan.ts';
+import { measureRounds, type ReadyPath, warmUp } from './rounds.ts';
 import { isInsideSandbox, probeSandbox } from './sandbox.ts';
 import { runInSandbox } from './sandboxed.ts';
 
@@ -40,7 +41,9 @@ async function measureHere(
   const loadBefore = loadNow();
   const at = new Date().toISOString();
   const specs = options.peers ? [...PATHS, ...PEER_PATHS] : PATHS;
-  const { paths, left } = await measureRounds(specs, options, plan, progress, signal);
+  const { paths, left } = await measureRounds(variantsOf(specs), options, plan, progress, signal, (spec) =>
+    openReady(spec, plan),
+  );
   return {
     schema: 1,
     program: readVersion(),
@@ -53,6 +56,18 @@ async function measureHere(
     paths,
     left,
   };
+}
+
+async function openReady(spec: PathSpec, plan: Plan): Promise<ReadyPath> {
+  const path = await spec.open();
+  try {
+    const ends = await LocalEnds.open(path.scene, plan.iperf);
+    await warmUp(ends, plan);
+    return { ends, setOffloads: (on) => setOffloads(path.scene, on), close: () => path.close() };
+  } catch (error) {
+    await path.close();
+    throw error;
+  }
 }
 
 function tcpProgram(iperf: boolean): string {

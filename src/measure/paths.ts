@@ -29,11 +29,16 @@ export interface OpenPath {
   close(): Promise<void>;
 }
 
+/** What rounds need to know of a path, wherever it is. */
+export type Measurable = Pick<PathSpec, 'name' | 'kind' | 'lacks'>;
+
 /** A path as it is measured: with or without offloads. */
-export interface Variant {
+export interface Variant<S extends Measurable = PathSpec> {
   readonly name: string;
-  readonly spec: PathSpec;
+  readonly spec: S;
   readonly offloads: boolean;
+  /** The plain forwarding that it is compared with. */
+  readonly reference: string;
 }
 
 export const REFERENCE = 'plain forwarding';
@@ -41,14 +46,9 @@ const WIRE = ', W';
 
 export function variantsOf(specs: readonly PathSpec[]): Variant[] {
   return specs.flatMap((spec) => [
-    ...(spec.withOffloads ? [{ name: spec.name, spec, offloads: true }] : []),
-    { name: `${spec.name}${WIRE}`, spec, offloads: false },
+    ...(spec.withOffloads ? [{ name: spec.name, spec, offloads: true, reference: REFERENCE }] : []),
+    { name: `${spec.name}${WIRE}`, spec, offloads: false, reference: `${REFERENCE}${WIRE}` },
   ]);
-}
-
-/** The plain forwarding that a variant is compared with. */
-export function referenceOf(variant: Variant): string {
-  return variant.offloads ? REFERENCE : `${REFERENCE}${WIRE}`;
 }
 
 /** What is measured beside the peers, in the order of the table. */
@@ -141,6 +141,6 @@ export async function setOffloads({ a, b }: TwoClusters, on: boolean): Promise<v
 }
 
 /** Why a variant cannot be measured here, or undefined. */
-export function variantLacks({ spec, offloads }: Variant): string | undefined {
+export function variantLacks({ spec, offloads }: Variant<Measurable>): string | undefined {
   return (offloads ? undefined : lacking('ethtool', 'ethtool')) ?? spec.lacks();
 }

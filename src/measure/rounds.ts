@@ -1,9 +1,8 @@
 import { messageOf } from '../base/errors.ts';
 import { Prng } from '../base/prng.ts';
 import type { Ends } from './ends.ts';
-import { LocalEnds } from './local-ends.ts';
 import type { PathResult, Progress } from './model.ts';
-import { type PathSpec, referenceOf, setOffloads, type Variant, variantLacks, variantsOf } from './paths.ts';
+import { type Measurable, type Variant, variantLacks } from './paths.ts';
 import type { MeasureOptions, Plan } from './plan.ts';
 import { shuffled } from './statistics.ts';
 import { type Cell, emptyCell, type Step, stepsOf } from './steps.ts';
@@ -21,7 +20,7 @@ export interface ReadyPath {
 }
 
 interface Runner {
-  readonly variant: Variant;
+  readonly variant: Variant<Measurable>;
   readonly ready: ReadyPath;
   readonly cell: Cell;
   readonly steps: readonly Step[];
@@ -36,19 +35,18 @@ const FAILURES_IN_A_ROW = 2;
  * Every variant once in each round, in a new order each time: what disturbs the machine for a while disturbs all of them. Ends early,
  * with what it has, when `signal` aborts.
  */
-export async function measureRounds(
-  specs: readonly PathSpec[],
+export async function measureRounds<S extends Measurable>(
+  all: readonly Variant<S>[],
   options: MeasureOptions,
   plan: Plan,
   progress: Progress,
   signal: AbortSignal,
-  prepare: (spec: PathSpec, plan: Plan) => Promise<ReadyPath> = openReady,
+  open: (spec: S) => Promise<ReadyPath>,
 ): Promise<Measured> {
   const left: string[] = [];
-  const variants = chosen(variantsOf(specs), options.only, left);
-  const opened = new Map<PathSpec, ReadyPath>();
+  const variants = chosen(all, options.only, left);
+  const opened = new Map<S, ReadyPath>();
   try {
-    const open = (spec: PathSpec): Promise<ReadyPath> => prepare(spec, plan);
     await openAll(variants, open, progress, signal, opened, left);
     const runners = runnersOf(variants, opened, plan);
     if (runners.length === 0 && !signal.aborted) throw new Error(nothingOpened(options, left));
@@ -67,10 +65,14 @@ function nothingOpened(options: MeasureOptions, left: readonly string[]): string
 }
 
 /** Names are matched as a whole where one is the same, else in part: `Isthmus` is one path, `vxlan` is `kernel VXLAN`. */
-function chosen(variants: readonly Variant[], only: readonly string[], left: string[]): Variant[] {
+function chosen<S extends Measurable>(
+  variants: readonly Variant<S>[],
+  only: readonly string[],
+  left: string[],
+): Variant<S>[] {
   const words = only.map((word) => word.toLowerCase());
   const names = new Set(variants.map(({ spec }) => spec.name.toLowerCase()));
-  const wanted = ({ spec }: Variant): boolean => {
+  const wanted = ({ spec }: Variant<S>): boolean => {
     const name = spec.name.toLowerCase();
     return (
       words.length === 0 || words.some((word) => (names.has(word) ? name === word : name.includes(word)))
@@ -83,12 +85,12 @@ function chosen(variants: readonly Variant[], only: readonly string[], left: str
   });
 }
 
-async function openAll(
-  variants: readonly Variant[],
-  open: (spec: PathSpec) => Promise<ReadyPath>,
+async function openAll<S extends Measurable>(
+  variants: readonly Variant<S>[],
+  open: (spec: S) => Promise<ReadyPath>,
   progress: Progress,
   signal: AbortSignal,
-  opened: Map<PathSpec, ReadyPath>,
+  opened: Map<S, ReadyPath>,
   left: string[],
 ): Promise<void> {
   for (const spec of new Set(variants.map((variant) => variant.spec))) {
@@ -103,30 +105,22 @@ async function openAll(
 }
 
 /** With a moment of every kind of traffic, so that no first round meets code that was never run. */
-async function openReady(spec: PathSpec, plan: Plan): Promise<ReadyPath> {
-  const path = await spec.open();
-  try {
-    const ends = await LocalEnds.open(path.scene, plan.iperf);
-    await ends.roundTrips(1, 1);
-    await ends.tcpOfSize(1000, plan.warmUpSeconds);
-    await ends.datagrams('64', null, plan.floodMs);
-    return { ends, setOffloads: (on) => setOffloads(path.scene, on), close: () => path.close() };
-  } catch (error) {
-    await path.close();
-    throw error;
-  }
+export async function warmUp(ends: Ends, plan: Plan): Promise<void> {
+  await ends.roundTrips(1, 1);
+  await ends.tcpOfSize(1000, plan.warmUpSeconds);
+  await ends.datagrams('64', null, plan.floodMs);
 }
 
-function runnersOf(
-  variants: readonly Variant[],
-  opened: ReadonlyMap<PathSpec, ReadyPath>,
+function runnersOf<S extends Measurable>(
+  variants: readonly Variant<S>[],
+  opened: ReadonlyMap<S, ReadyPath>,
   plan: Plan,
 ): Runner[] {
   const names = new Set(variants.filter(({ spec }) => opened.has(spec)).map(({ name }) => name));
   return variants.flatMap((variant) => {
     const ready = opened.get(variant.spec);
     if (ready === undefined) return [];
-    const reference = referenceOf(variant);
+    const { reference } = variant;
     const cell = emptyCell(variant.name, variant.spec.kind, names.has(reference) ? reference : null);
     // Offloads change nothing for datagrams, which nobody merges: one size shows that, the wire variant has them all.
     const isBoth = variant.offloads && names.has(`${variant.name}, W`);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Ends } from '../../../src/measure/ends.ts';
 import type { ProgressEvent } from '../../../src/measure/model.ts';
-import type { PathSpec } from '../../../src/measure/paths.ts';
+import { type PathSpec, variantsOf } from '../../../src/measure/paths.ts';
 import { type MeasureOptions, planOf } from '../../../src/measure/plan.ts';
 import { type Measured, measureRounds } from '../../../src/measure/rounds.ts';
 import { lacking } from '../../../src/measure/sandbox.ts';
@@ -64,7 +64,7 @@ async function run({ specs, options = {}, ends = () => ENDS, onProgress }: Run):
   const events: ProgressEvent[] = [];
   const closed: string[] = [];
   const measured = await measureRounds(
-    specs,
+    variantsOf(specs),
     asked,
     planOf(asked),
     (event) => {
