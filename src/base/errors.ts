@@ -28,6 +28,10 @@ export const ERROR_CODES = {
     meaning: 'two clusters cannot be joined as they are; nothing of others is overwritten',
   },
   ISTHMUS_ERR_ETCD: { exit: 1, meaning: 'etcd cannot be reached, refuses a request or makes no sense' },
+  ISTHMUS_ERR_BENCH: {
+    exit: 1,
+    meaning: 'the other side of a benchmark cannot be reached or refuses, or the connection to it is lost',
+  },
   ISTHMUS_ERR_WORKER: { exit: 1, meaning: 'a packet worker died' },
 } as const;
 
