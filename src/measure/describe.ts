@@ -1,8 +1,8 @@
 import { cpus, loadavg, release, totalmem } from 'node:os';
-import type { BenchResult } from './model.ts';
+import type { MachineFacts } from './model.ts';
 
 /** The machine that measures: a number without it says nothing. */
-export function describeMachine(): BenchResult['machine'] {
+export function describeMachine(): MachineFacts {
   return {
     processor: cpus()[0]?.model.trim() ?? 'unknown',
     cores: cpus().length,

@@ -4,13 +4,9 @@ export interface BenchResult {
   /** Version of isthmus. */
   readonly program: string;
   readonly mode: 'local' | 'run';
-  readonly machine: {
-    readonly processor: string;
-    readonly cores: number;
-    readonly memoryGiB: number;
-    readonly kernel: string;
-    readonly node: string;
-  };
+  readonly machine: MachineFacts;
+  /** On `run`: the other end. */
+  readonly far?: { readonly address: string; readonly program: string; readonly machine: MachineFacts };
   readonly run: {
     /** ISO 8601, UTC. */
     readonly at: string;
@@ -29,6 +25,14 @@ export interface BenchResult {
   readonly paths: readonly PathResult[];
   /** What could not be measured, and why, with the name of the missing package; one line each. */
   readonly left: readonly string[];
+}
+
+export interface MachineFacts {
+  readonly processor: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly kernel: string;
+  readonly node: string;
 }
 
 export type PathKind = 'reference' | 'isthmus' | 'kernel' | 'peer';
@@ -60,7 +64,7 @@ export interface PathResult {
     readonly p99: readonly number[];
     readonly p999: readonly number[];
   };
-  /** Processor seconds for one Gbit of TCP payload: of the whole machine, hence of both ends, on `local`. */
+  /** Processor seconds for one Gbit of TCP payload: of the whole machine, hence of both ends, on `local`; of both machines on `run`. */
   readonly cpuPerGbit: readonly number[];
   /** `round 2: TCP: iperf3: …`. */
   readonly failures: readonly string[];

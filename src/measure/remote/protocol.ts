@@ -7,8 +7,8 @@ import type { LoadCommands } from '../load/commands.ts';
  *
  *   server      {"isthmus":"bench","version":1,"challenge":"…","needsToken":true}
  *   controller  {"version":1,"session":"…","proof":"…"}
- *   server      {"welcome":{"program":"0.1.0","trafficPort":9463}}      or {"refused":"…"}, and the end
- *   controller  {"id":1,"command":"receive","request":{…}}              or {"alive":true}
+ *   server      {"welcome":{"program":"0.1.0","trafficPort":9463,…}}    or {"refused":"…"}, and the end
+ *   controller  {"id":1,"command":"receive","request":{…}}
  *   server      {"id":1,"answer":{…}}                                   or {"id":1,"error":"…"}
  *
  * Commands are those of the load agent, but no request names an address: the server sends test traffic to the address that the
@@ -23,7 +23,7 @@ export const CONTROL_PORT = 9462;
 export const LINE_BYTES_MAX = 16_384;
 /** Of a server, which answers with up to PROBES_MAX round-trip times of up to 20 characters. */
 export const ANSWER_BYTES_MAX = 262_144;
-/** A controller says something at least this often; without a word for LOST_MS the other end is gone. A flood may cost a few. */
+/** A controller asks for the clock at least this often; without a word for LOST_MS the other end is gone. A flood may cost a few. */
 export const ALIVE_MS = 2000;
 export const LOST_MS = 20_000;
 
@@ -39,8 +39,11 @@ const TCP_MSS_MIN = 88;
 const TCP_MSS_MAX = 32_767;
 
 const port = z.int().min(1024).max(65_535);
-const run = z.int().min(0).max(2 ** 32 - 1);
-const moment = z.number().nonnegative();
+const run = z
+  .int()
+  .min(0)
+  .max(2 ** 32 - 1);
+const moment = z.int().nonnegative();
 const payload = z.int().min(LOAD.HEAD_BYTES).max(LOAD.PAYLOAD_BYTES_MAX);
 const flows = z.int().min(1).max(LOAD.FLOWS_MAX);
 const count = z.number().nonnegative();
@@ -114,15 +117,22 @@ export const helloOfVersion1Schema = z.strictObject({
   session: hex(SESSION_BYTES),
   proof: hex(PROOF_BYTES).nullable(),
 });
-export const welcomeSchema = z.union([
-  z.object({ welcome: z.object({ program: z.string().max(100), trafficPort: z.int().min(1).max(65_535) }) }),
-  z.object({ refused: z.string().max(1000) }),
-]);
+const text = z.string().max(1000);
+const name = z.string().min(1).max(200);
+/** What the server runs on, as a result says it of both ends. */
+const machine = z.object({
+  ...{ processor: name, kernel: name, node: name },
+  ...{ cores: z.int().nonnegative(), memoryGiB: z.number().nonnegative() },
+});
+export const welcomeSchema = z.object({
+  welcome: z.object({ program: name, trafficPort: z.int().min(1).max(65_535), machine }),
+});
+export type Welcome = z.infer<typeof welcomeSchema>['welcome'];
+export const refusedSchema = z.object({ refused: text });
 export const replySchema = z.union([
+  z.object({ id: z.int(), error: text }),
   z.object({ id: z.int(), answer: z.unknown() }),
-  z.object({ id: z.int(), error: z.string().max(1000) }),
 ]);
-const aliveSchema = z.strictObject({ alive: z.literal(true) });
 const callSchema = z.strictObject({ id: z.int().min(1), command: z.string().max(100), request: z.unknown() });
 
 export type Call = {
@@ -142,11 +152,9 @@ export class ProtocolError extends Error {
   }
 }
 
-/** Reads a line of a controller that was welcomed; null for a sign of life. */
-export function readCall(line: string): Call | null {
-  const value = readJson(line);
-  if (aliveSchema.safeParse(value).success) return null;
-  const { id, command, request } = readAs(callSchema, value, 'request');
+/** Reads a line of a controller that was welcomed. */
+export function readCall(line: string): Call {
+  const { id, command, request } = readAs(callSchema, readJson(line), 'request');
   if (!Object.hasOwn(REQUESTS, command)) throw new ProtocolError(`there is no command "${command}"`, id);
   const name = command as RemoteCommand;
   const parsed = readAs<unknown>(REQUESTS[name], request, name, id);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { GatewayError, messageOf } from '../../base/errors.ts';
 import { printable } from '../../base/printable.ts';
+import { describeMachine } from '../describe.ts';
 import { LineReader } from './line-reader.ts';
 import { type Load, startLoad } from './load-process.ts';
 import {
@@ -197,7 +198,9 @@ class Connection {
       if (this.#state !== 'joining') return;
       this.session = session;
       this.#state = 'calls';
-      this.#say({ welcome: { program: this.#server.options.program, trafficPort: this.#server.port + 1 } });
+      const { program } = this.#server.options;
+      const machine = describeMachine();
+      this.#say({ welcome: { program, trafficPort: this.#server.port + 1, machine } });
     } catch (error) {
       this.#refuse(messageOf(error));
     }
@@ -229,7 +232,6 @@ class Connection {
   async #answer(line: string): Promise<void> {
     try {
       const call = readCall(line);
-      if (call === null) return;
       this.#say({ id: call.id, answer: await this.session!.answer(call, this.#address) });
     } catch (error) {
       if (error instanceof ProtocolError && error.id !== null) {
@@ -255,8 +257,8 @@ class Connection {
 
   #say(message: object): void {
     if (this.#state === 'over') return;
-    if (this.#socket.writableLength > UNREAD_BYTES_MAX) return this.#lost('answers are not read');
-    this.#socket.write(`${JSON.stringify(message)}\n`);
+    if (this.#socket.writableLength > UNREAD_BYTES_MAX) this.#lost('answers are not read');
+    else this.#socket.write(`${JSON.stringify(message)}\n`);
   }
 }
 

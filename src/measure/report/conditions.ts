@@ -1,4 +1,4 @@
-import type { BenchResult } from '../model.ts';
+import type { BenchResult, MachineFacts } from '../model.ts';
 
 /** What every report says of a run beside its figures. */
 
@@ -17,14 +17,16 @@ export function describeRun({ program, mode, run }: BenchResult): string {
 }
 
 export function describeMachine({ machine, run }: BenchResult): string {
-  return [
-    machine.processor,
-    `${machine.cores} cores`,
-    `${machine.memoryGiB} GiB`,
-    `Linux ${machine.kernel}`,
-    `Node ${machine.node}`,
-    `load before the run ${run.loadBefore}`,
-  ].join(', ');
+  return `${factsOf(machine)}, load before the run ${run.loadBefore}`;
+}
+
+/** `192.0.2.1: Xeon …, 4 cores, …, version 0.1.0`. */
+export function describeFar({ address, program, machine }: NonNullable<BenchResult['far']>): string {
+  return `${address}: ${factsOf(machine)}, version ${program}`;
+}
+
+function factsOf({ processor, cores, memoryGiB, kernel, node }: MachineFacts): string {
+  return [processor, `${cores} cores`, `${memoryGiB} GiB`, `Linux ${kernel}`, `Node ${node}`].join(', ');
 }
 
 /** `2026-11-24 00:17 UTC` of an ISO time; what is none stays as it is. */

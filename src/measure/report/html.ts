@@ -1,7 +1,7 @@
 import type { BenchResult, PathResult } from '../model.ts';
 import { median, ratioOfMedians } from '../statistics.ts';
 import { fastestPeer, type Group, groupsOf, toPlain, toVxlan, verdictsOf } from './comparison.ts';
-import { describeMachine, timeOf, W_MEANS } from './conditions.ts';
+import { describeFar, describeMachine, timeOf, W_MEANS } from './conditions.ts';
 import { plotSections } from './html-plots.ts';
 import { valueTables } from './html-values.ts';
 import { element, Markup } from './markup.ts';
@@ -45,8 +45,7 @@ export function renderHtml(result: BenchResult): string {
 
 function heading(result: BenchResult): Markup {
   const { mode, program, run, machine } = result;
-  const where =
-    mode === 'local' ? 'between network namespaces of one machine' : 'between this gateway and another';
+  const where = mode === 'local' ? 'between network namespaces of one machine' : 'between two hosts';
   const rounds = run.rounds === 1 ? 'one round' : `${run.rounds} rounds`;
   return element(
     'header',
@@ -209,6 +208,7 @@ function conditions(result: BenchResult): Markup {
   const pairs: readonly (readonly [string, Markup | string])[] = [
     ['Command', element('code', {}, run.command)],
     ['Machine', describeMachine(result)],
+    ...(result.far === undefined ? [] : [['The other end', describeFar(result.far)] as const]),
     ['Rounds', `${run.rounds}, the paths of each in a new order, seed ${run.seed}`],
     ['TCP', `${run.tcpProgram}, ${run.seconds} s each, ${run.streams} connections where there are many`],
     ['Time', run.at],
@@ -229,7 +229,7 @@ function method({ mode }: BenchResult): Markup {
   const local =
     'Pod, gateway, router, gateway and pod are network namespaces of one machine and share its processors. Absolute figures belong to that machine; the ratios between paths of one run carry over best.';
   const between =
-    'Traffic goes from this gateway to another one that runs isthmus bench serve. Processor time is of this machine alone.';
+    'Two hosts measure, one with isthmus bench run, the other with isthmus bench serve; Isthmus is the address behind the tunnel, plain forwarding one that is reached without it. Round trips are of UDP between the two programs. Processor time is of both hosts; gateways on other machines are not in it.';
   const paragraphs = [
     mode === 'local' ? local : between,
     'Packets without loss: a search for the highest rate at which at least 99.5 % of the UDP packets arrive. Flood: what arrives when the sender sends all it can; a path inside the kernel takes no more from the sender than it carries, the others drop the rest. Sizes are of the inner IPv4 packet; IMIX is 7 packets of 64 bytes to 4 of 576 to 1 of 1,480. Round trips are of single small packets, one every 2 ms, with nothing else on the path.',

@@ -40,11 +40,14 @@ const path = z.object({
   failures: z.array(text).max(LINES_MAX),
 });
 
+const machine = z.object({ processor: name, cores: count, memoryGiB: amount, kernel: name, node: name });
+
 const result = z.object({
   schema: z.literal(1),
   program: name,
   mode: z.enum(['local', 'run']),
-  machine: z.object({ processor: name, cores: count, memoryGiB: amount, kernel: name, node: name }),
+  machine,
+  far: z.object({ address: name, program: name, machine }).exactOptional(),
   run: z.object({
     at: name,
     seed: count,

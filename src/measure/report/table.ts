@@ -2,7 +2,7 @@ import { printable } from '../../base/printable.ts';
 import type { BenchResult, PathResult } from '../model.ts';
 import { summary } from '../statistics.ts';
 import { type Group, groupsOf, toPlain, toVxlan, verdictsOf } from './comparison.ts';
-import { describeMachine, describeRun, W_MEANS } from './conditions.ts';
+import { describeFar, describeMachine, describeRun, W_MEANS } from './conditions.ts';
 import { number, range, spread } from './number.ts';
 import {
   atSize,
@@ -46,6 +46,7 @@ function heading(result: BenchResult, screen: Screen): string {
   const lines = [
     describeRun(result),
     describeMachine(result),
+    ...(result.far === undefined ? [] : [`the other end, ${describeFar(result.far)}`]),
     'A value is the median of the rounds (lowest–highest). x PLAIN: its ratio to plain forwarding with the same offloads; x VXLAN: to kernel VXLAN.',
     ...(result.paths.some(({ name }) => /, W$/.test(name)) ? [W_MEANS] : []),
   ];
