@@ -30,7 +30,7 @@ export const ERROR_CODES = {
   ISTHMUS_ERR_ETCD: { exit: 1, meaning: 'etcd cannot be reached, refuses a request or makes no sense' },
   ISTHMUS_ERR_BENCH: {
     exit: 1,
-    meaning: 'the other side of a benchmark cannot be reached or refuses, or the connection to it is lost',
+    meaning: 'no path of a benchmark can be opened, or its other side cannot be reached, refuses or is lost',
   },
   ISTHMUS_ERR_WORKER: { exit: 1, meaning: 'a packet worker died' },
 } as const;

@@ -1,4 +1,4 @@
-import { messageOf } from '../base/errors.ts';
+import { GatewayError, messageOf } from '../base/errors.ts';
 import { Prng } from '../base/prng.ts';
 import type { Ends } from './ends.ts';
 import type { PathResult, Progress } from './model.ts';
@@ -49,7 +49,7 @@ export async function measureRounds<S extends Measurable>(
   try {
     await openAll(variants, open, progress, signal, opened, left);
     const runners = runnersOf(variants, opened, plan);
-    if (runners.length === 0 && !signal.aborted) throw new Error(nothingOpened(options, left));
+    if (runners.length === 0 && !signal.aborted) throw nothingOpened(options, left);
     await runRounds(runners, options, progress, signal);
     if (signal.aborted) left.push('the rest: the run was stopped');
     return { paths: runners.map(({ cell }) => cell), left };
@@ -58,10 +58,10 @@ export async function measureRounds<S extends Measurable>(
   }
 }
 
-function nothingOpened(options: MeasureOptions, left: readonly string[]): string {
+function nothingOpened(options: MeasureOptions, left: readonly string[]): GatewayError {
   return left.length === 0
-    ? `no path has a name like ${options.only.join(' or ')}`
-    : `no path could be opened: ${left.join('; ')}`;
+    ? new GatewayError('ISTHMUS_ERR_USAGE', `no path has a name like ${options.only.join(' or ')}`)
+    : new GatewayError('ISTHMUS_ERR_BENCH', `no path could be opened: ${left.join('; ')}`);
 }
 
 /** Names are matched as a whole where one is the same, else in part: `Isthmus` is one path, `vxlan` is `kernel VXLAN`. */

@@ -36,6 +36,9 @@ interface Moments {
   readonly endAtNs: number;
 }
 
+/** What is needed of the connection to the other end. */
+export type FarEnd = Pick<BenchClient, 'address' | 'call' | 'readClock' | 'welcome'>;
+
 /** One of the two ends, here or there. */
 interface Side {
   call<C extends RemoteCommand>(command: C, request: RemoteRequest<C>): Promise<RemoteAnswer<C>>;
@@ -46,14 +49,14 @@ interface Side {
  * of microseconds a second. With `isReverse` the other end sends.
  */
 export class RemoteEnds implements Ends {
-  readonly #far: BenchClient;
+  readonly #far: FarEnd;
   readonly #isReverse: boolean;
   readonly #sender: Side;
   readonly #receiver: Side;
   /** Another number for each measurement: what still arrives of one must not count for the next. */
   readonly #nextRun: () => number;
 
-  constructor(load: Load, far: BenchClient, isReverse: boolean, nextRun: () => number) {
+  constructor(load: Load, far: FarEnd, isReverse: boolean, nextRun: () => number) {
     const near: Side = {
       call: (command, request) =>
         load.call(command as TrafficCommand, { ...request, destination: far.address } as never) as never,

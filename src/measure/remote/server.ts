@@ -56,7 +56,7 @@ export class BenchServer {
     this.#options = options;
     this.#server = createServer((socket) => this.#accept(socket));
     this.#server.maxConnections = CONNECTIONS_MAX;
-    this.ended = once(this.#server, 'close');
+    this.ended = new Promise((resolve) => this.#server.once('close', resolve));
   }
 
   static async listen(options: BenchServerOptions): Promise<BenchServer> {
@@ -64,8 +64,9 @@ export class BenchServer {
     try {
       server.#server.listen({ host: options.host, port: options.port });
       await once(server.#server, 'listening');
+      // Out of file descriptors, say: this connection is lost, the next may come.
+      server.#server.on('error', (error) => options.log(`accept: ${messageOf(error)}`));
     } catch (error) {
-      server.#server.close();
       throw new GatewayError(
         'ISTHMUS_ERR_BENCH',
         `cannot listen on ${options.host}:${options.port}: ${messageOf(error)}`,
@@ -89,8 +90,8 @@ export class BenchServer {
     await this.ended;
   }
 
-  /** The session of a controller; throws why it gets none. */
-  async join(id: string, owner: string): Promise<Session> {
+  /** The session of a controller, at once: a connection that is lost before it is ready ends it too. Throws why it gets none. */
+  join(id: string, owner: string): Session {
     if (this.#session !== undefined && this.#session.id !== id) {
       throw new ProtocolError(`another session runs, of ${this.#session.owner}; try again when it is over`);
     }
@@ -98,14 +99,7 @@ export class BenchServer {
       this.#session = new Session(id, owner, this.port + 1, this.#options.start ?? startLoad);
       this.#options.log(`${owner}: session begins`);
     }
-    const session = this.#session;
-    try {
-      await session.ready();
-    } catch (error) {
-      if (this.#session === session) await this.#endSession();
-      throw new ProtocolError(messageOf(error));
-    }
-    return session;
+    return this.#session;
   }
 
   /** Any connection of a session that is lost ends all of it: its controller counts on both. */
@@ -193,10 +187,10 @@ class Connection {
 
   async #join(line: string): Promise<void> {
     try {
-      const session = await this.#server.join(this.#admit(line), this.#name);
+      this.session = this.#server.join(this.#admit(line), this.#name);
+      await this.session.ready();
       // The connection may have ended while the load agent was started.
       if (this.#state !== 'joining') return;
-      this.session = session;
       this.#state = 'calls';
       const { program } = this.#server.options;
       const machine = describeMachine();

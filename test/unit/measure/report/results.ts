@@ -30,12 +30,15 @@ export function results(): fc.Arbitrary<BenchResult> {
     cpuPerGbit: values,
     failures: fc.array(fc.string(), { maxLength: 2 }),
   });
+  const { machine } = fixture(1);
+  const far = fc.constant({ address: '10.2.1.2', program: '0.1.0', machine });
   return fc
     .record({
+      far: fc.option(far, { nil: undefined }),
       paths: fc.uniqueArray(path, { selector: ({ name }) => name, maxLength: 10 }),
       left: fc.array(fc.string(), { maxLength: 2 }),
     })
-    .map((of) => ({ ...fixture(1), ...of }));
+    .map(({ far, ...of }) => ({ ...fixture(1), ...of, ...(far === undefined ? {} : { far }) }));
 }
 
 /** Every measured number, in the unit in which it is shown. */

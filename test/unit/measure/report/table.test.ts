@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { BenchResult } from '../../../../src/measure/model.ts';
+import { renderHtml } from '../../../../src/measure/report/html.ts';
 import { number } from '../../../../src/measure/report/number.ts';
 import { renderTable } from '../../../../src/measure/report/table.ts';
 import { median } from '../../../../src/measure/statistics.ts';
@@ -111,6 +113,16 @@ test('a path without plain forwarding to compare with has dashes for ratios', ()
   const table = renderTable({ ...fixture(1), paths: [path], left: [] }, WIDE);
   assert.match(table, /^Isthmus {5}2\.00 {8}–$/m);
   assert.match(table, /^Isthmus: not measured, or nothing to compare it with$/m);
+});
+
+test('a run between two hosts names both of them', () => {
+  const { machine, ...rest } = fixture(1, ['64']);
+  const far = { address: '10.2.1.2', program: '9.8.7', machine: { ...machine, kernel: '6.99' } };
+  const result: BenchResult = { ...rest, machine, mode: 'run', far };
+  assert.match(renderTable(result, WIDE), /the other end, 10\.2\.1\.2: .*Linux 6\.99.*version 9\.8\.7/);
+  const page = renderHtml(result);
+  assert.match(page, /between two hosts/);
+  assert.match(page, /10\.2\.1\.2: .*Linux 6\.99/);
 });
 
 test('there are colours only where they are asked for', () => {
