@@ -36,7 +36,7 @@ export function lookup(words: Uint32Array, address: number): number {
   if (top < NODE_BIT) return top;
   const node = top & NODE_OFFSET_MASK;
   const middle = entryOf(words, node, (address >>> 8) & 255);
-  if (middle >= NODE_BIT) {
+  if (middle < 0) {
     const child = middle & NODE_OFFSET_MASK;
     const bottom = entryOf(words, child, address & 255);
     if (bottom !== 0) return bottom;
@@ -48,7 +48,10 @@ export function lookup(words: Uint32Array, address: number): number {
   return words[node + FALLBACK]!;
 }
 
-/** The entry of `slot` (0 to 255) in the node block at `node`: that of the last run that starts at or before it. */
+/**
+ * The entry of `slot` (0 to 255) in the node block at `node`, that of the last run that starts at or before it, as i32: negative where it
+ * has NODE_BIT. As u32 those would be boxed wherever V8 does not inline the call (test/alloc/steady.test.ts).
+ */
 function entryOf(words: Uint32Array, node: number, slot: number): number {
   const index = slot >>> 5;
   // Of the bits of this word, those up to and with the slot: 31 - slot zero bits are shifted in from above.
@@ -58,7 +61,7 @@ function entryOf(words: Uint32Array, node: number, slot: number): number {
   bits = (bits & 0x3333_3333) + ((bits >>> 2) & 0x3333_3333);
   bits = Math.imul((bits + (bits >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24;
   const before = (words[node + COUNTS + (index >>> 2)]! >>> ((index & 3) << 3)) & 255;
-  return words[node + RUNS - 1 + before + bits]!;
+  return words[node + RUNS - 1 + before + bits]! | 0;
 }
 
 /** The cluster index of a remote group; 0 for NO_GROUP and LOCAL_GROUP, which belong to none. */

@@ -1,7 +1,6 @@
 /**
- * Runs each function of src/packet in a steady loop and prints, as one line of JSON, how many heap bytes a call allocated. Started by
- * packet.test.ts with `--expose-gc` and a young generation of 64 MiB from the start, so that no collection falls into a
- * measurement and heapUsed only grows; with the maximum alone V8 starts small, collects, and hides what was allocated.
+ * Runs each function of src/packet in a steady loop and prints, as one line of JSON, how many heap bytes a call allocated. Started with the
+ * flags of in-child.ts.
  *
  * The slab is a Uint8Array over a SharedArrayBuffer, as in the gateway. Addresses are above 128.0.0.0, ports above 32768: those do not
  * fit a small integer and are boxed where they cross a call that was not inlined, which constants would hide.
@@ -30,12 +29,9 @@ import {
   outerPayload,
 } from '../../src/packet/ipv4.ts';
 import { clampMss, TCP } from '../../src/packet/tcp.ts';
+import { bytesPerCall } from './heap-meter.ts';
 
 const CALLS = 200_000;
-const WARM_UP_ROUNDS = 5;
-const WINDOWS_MAX = 12;
-/** A window with less than this a call is without allocation: the meter itself takes some hundred bytes. */
-const CLEAN_BYTES = 0.01;
 const SOURCE = 0xc0a80101;
 const DESTINATION = 0xcb007142;
 const AT = 64;
@@ -192,26 +188,11 @@ function allocating(bytes: Uint8Array, calls: number): number {
   return sink;
 }
 
-function bytesPerCall(loop: (bytes: Uint8Array, calls: number) => number): number {
-  for (let round = 0; round < WARM_UP_ROUNDS; round++) loop(slab, CALLS);
-  const collect = globalThis.gc;
-  if (collect === undefined) throw new Error('start this with --expose-gc');
-  // The smallest window counts: the compiler's threads may still allocate in one of them, on a loaded machine in several, while what the
-  // loop itself allocates shows in all. Once a window is clean, more of them say nothing new.
-  let least = Number.POSITIVE_INFINITY;
-  for (let window = 0; window < WINDOWS_MAX && least >= CLEAN_BYTES; window++) {
-    collect();
-    const before = process.memoryUsage().heapUsed;
-    loop(slab, CALLS);
-    least = Math.min(least, (process.memoryUsage().heapUsed - before) / CALLS);
-  }
-  return least;
-}
-
 writePacket(slab, AT, LENGTH, 17);
 encapsulate(view, AT, LENGTH, SOURCE, DESTINATION, 0, 64, 1, 0);
 writeSyn(slab, SYN_AT);
 const measured: Record<string, number> = {};
-for (const [name, loop] of Object.entries(loops)) measured[name] = bytesPerCall(loop);
-measured['(allocating on purpose)'] = bytesPerCall(allocating);
+for (const [name, loop] of Object.entries(loops))
+  measured[name] = bytesPerCall(CALLS, () => void loop(slab, CALLS));
+measured['(allocating on purpose)'] = bytesPerCall(CALLS, () => void allocating(slab, CALLS));
 process.stdout.write(`${JSON.stringify(measured)}\n`);
