@@ -226,6 +226,10 @@ async function measurePeers(): Promise<FibMeasurement[]> {
 export async function fibBench(): Promise<FibMeasurement[]> {
   return [
     ...(await measureSet(
+      '1,000 random /24',
+      randomEntries(1000, () => 24),
+    )),
+    ...(await measureSet(
       '100,000 random /24',
       randomEntries(100_000, () => 24),
     )),

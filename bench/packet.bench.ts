@@ -99,7 +99,7 @@ function addHeaders(bench: Bench, bytes: Uint8Array): void {
     for (let slot = 0; slot < PACKETS_PER_TASK; slot++)
       sink[0]! ^= checkInner(bytes, atOf(slot), PACKET_BYTES);
   });
-  bench.add('flowHash', () => {
+  bench.add('hash of a flow: flowHash', () => {
     for (let slot = 0; slot < PACKETS_PER_TASK; slot++) sink[0]! ^= flowHash(bytes, atOf(slot));
   });
   bench.add('encapsulate', () => {
@@ -116,7 +116,7 @@ function addHeaders(bench: Bench, bytes: Uint8Array): void {
       encapsulate(view, at, totalLength(bytes, at), SOURCE | 0, DESTINATION | 0, tos, 64, slot, IPV4.DF);
     }
   });
-  bench.add('inbound: checkOuter, checkInner, decapsulateEcn', () => {
+  bench.add('decapsulate: checkOuter, checkInner, decapsulateEcn', () => {
     for (let slot = 0; slot < PACKETS_PER_TASK; slot++) {
       const outer = atOf(slot) - 20;
       if (checkOuter(bytes, outer, PACKET_BYTES + 20) !== 0) continue;

@@ -12,7 +12,7 @@ import {
   type Results,
 } from './results.ts';
 import { inSandbox, say } from './sandboxed.ts';
-import { runSuites } from './suites.ts';
+import { runSuites, suiteNames } from './suites.ts';
 
 /**
  * `npm run bench [-- --write] [NAME …]`: the micro benchmarks, memory and start-up, and the control plane's speed. A NAME is `memory`,
@@ -28,25 +28,18 @@ const NODE_CHANGES_MIN = 42;
 const JOINS_MIN = 5;
 const ROUTES = [0, 10_000, 100_000];
 
-const { values, positionals } = parseArgs({
-  options: {
-    write: { type: 'boolean', default: false },
-    repeats: { type: 'string', default: '5' },
-    edits: { type: 'string', default: '100' },
-    objects: { type: 'string', default: '10000' },
-  },
-  allowPositionals: true,
-});
-const repeats = Number(values.repeats);
+const SECTIONS = ['memory', 'control', 'restart', 'fleet', 'kubernetes'];
+const USAGE = `npm run bench -- [--write] [--repeats N] [--edits N] [--objects N] [NAME …]
+NAME: ${[...SECTIONS, ...suiteNames()].join(', ')}; all without one`;
+
+const { values, positionals, repeats, edits, objects } = readArguments();
 const wants = (name: string): boolean => positionals.length === 0 || positionals.includes(name);
 const run = describeRun(
   ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
 );
 
 const results: Results = {};
-const suites = positionals.filter(
-  (name) => !['memory', 'control', 'restart', 'fleet', 'kubernetes'].includes(name),
-);
+const suites = positionals.filter((name) => !SECTIONS.includes(name));
 if (positionals.length === 0 || suites.length > 0) {
   results.micro = { run, figures: await runSuites(suites) };
 }
@@ -56,7 +49,7 @@ try {
     results.memory = { run, ...(await inSandbox<Omit<MemorySection, 'run'>>(INSIDE, ['memory', options])) };
   }
   if (wants('control')) {
-    const options = JSON.stringify({ repeats, edits: Number(values.edits) });
+    const options = JSON.stringify({ repeats, edits });
     results.control = {
       run,
       ...(await inSandbox<Omit<ControlSection, 'run'>>(INSIDE, ['control', options])),
@@ -75,7 +68,7 @@ try {
   }
   if (wants('kubernetes')) {
     const options = JSON.stringify({
-      ...{ objects: Number(values.objects), repeats },
+      ...{ objects, repeats },
       ...{ changes: Math.max(repeats, NODE_CHANGES_MIN), joins: Math.max(repeats, JOINS_MIN) },
     });
     results.kubernetes = {
@@ -91,3 +84,33 @@ process.stdout.write(`${reportOf(results)}\n`);
 // One section is of one run: a few suites must not take the place of all.
 if (suites.length > 0) delete results.micro;
 if (values.write) publish(results);
+
+function readArguments() {
+  try {
+    const { values, positionals } = parseArgs({
+      options: {
+        write: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+        repeats: { type: 'string', default: '5' },
+        edits: { type: 'string', default: '100' },
+        objects: { type: 'string', default: '10000' },
+      },
+      allowPositionals: true,
+    });
+    if (values.help) {
+      process.stdout.write(`${USAGE}\n`);
+      process.exit(0);
+    }
+    const known = [...SECTIONS, ...suiteNames()];
+    const unknown = positionals.find((name) => !known.includes(name));
+    if (unknown !== undefined) throw new Error(`nothing here is called "${unknown}"`);
+    const [repeats, edits, objects] = [values.repeats, values.edits, values.objects].map((text) => {
+      if (!/^[1-9]\d{0,5}$/.test(text)) throw new Error(`"${text}" is not a number from 1 to 999999`);
+      return Number(text);
+    });
+    return { values, positionals, repeats: repeats!, edits: edits!, objects: objects! };
+  } catch (error) {
+    process.stderr.write(`bench: ${messageOf(error)}\n${USAGE}\n`);
+    process.exit(2);
+  }
+}

@@ -6,24 +6,29 @@ import { say } from './sandboxed.ts';
 /**
  * The micro benchmarks are the files `NAME.bench.ts` of this folder. Each exports functions whose name ends in `Bench`. They resolve
  * with a tinybench Bench that has run, or, for what no repeated task can measure, with figures. A file may export `PACKETS_PER_TASK`:
- * how many packets one task handles, 1 without it; and `TARGETS`: the most nanoseconds that a packet may take, by task name.
+ * how many packets one task handles, 1 without it.
  */
 type Measured = Bench | readonly Omit<MicroFigure, 'suite'>[];
 
 interface Suite {
   readonly PACKETS_PER_TASK?: number;
-  readonly TARGETS?: Readonly<Record<string, number>>;
   readonly [name: string]: unknown;
+}
+
+const ENDING = '.bench.js';
+
+/** In the order in which they run. */
+export function suiteNames(): string[] {
+  const files = readdirSync(new URL('.', import.meta.url)).filter((file) => file.endsWith(ENDING));
+  return files.map((file) => file.slice(0, -ENDING.length)).toSorted();
 }
 
 /** Runs the suites whose name is in `only`, all when that is empty. */
 export async function runSuites(only: readonly string[]): Promise<MicroFigure[]> {
   const figures: MicroFigure[] = [];
-  const files = readdirSync(new URL('.', import.meta.url)).filter((file) => file.endsWith('.bench.js'));
-  for (const file of files.toSorted()) {
-    const name = file.slice(0, -'.bench.js'.length);
+  for (const name of suiteNames()) {
     if (only.length > 0 && !only.includes(name)) continue;
-    const suite = (await import(new URL(file, import.meta.url).href)) as Suite;
+    const suite = (await import(new URL(`${name}${ENDING}`, import.meta.url).href)) as Suite;
     for (const [key, value] of Object.entries(suite)) {
       if (!key.endsWith('Bench') || typeof value !== 'function') continue;
       const measured = (await value()) as Measured;
@@ -35,7 +40,7 @@ export async function runSuites(only: readonly string[]): Promise<MicroFigure[]>
   return figures;
 }
 
-function tasksOf(suite: string, { PACKETS_PER_TASK = 1, TARGETS = {} }: Suite, bench: Bench): MicroFigure[] {
+function tasksOf(suite: string, { PACKETS_PER_TASK = 1 }: Suite, bench: Bench): MicroFigure[] {
   return bench.tasks.map((task): MicroFigure => {
     const { result } = task;
     // A task that throws is a broken bench, not a slow one.
@@ -43,7 +48,6 @@ function tasksOf(suite: string, { PACKETS_PER_TASK = 1, TARGETS = {} }: Suite, b
       const why = 'error' in result ? `: ${result.error.message}` : '';
       throw new Error(`${suite}, ${task.name}: ${result.state}${why}`);
     }
-    const target = TARGETS[task.name];
     return {
       suite,
       name: task.name,
@@ -51,7 +55,6 @@ function tasksOf(suite: string, { PACKETS_PER_TASK = 1, TARGETS = {} }: Suite, b
       // The median: on a machine with other work the mean is of the interruptions.
       value: (result.latency.p50 * 1e6) / PACKETS_PER_TASK,
       marginPercent: result.latency.rme,
-      ...(target === undefined ? {} : { target }),
     };
   });
 }

@@ -15,6 +15,10 @@ const PACKETS_SHARE_MIN = 0.3;
 const ROUND_TRIP_P50_MAX = 5;
 const ROUND_TRIP_P99_MAX = 8;
 const PORTABLE_SHARE_MIN = 0.5;
+const OPENVPN = 'OpenVPN without cipher, W';
+const OPENVPN_TIMES_MIN = 3;
+/** Of every other program in user space. */
+const PEER_TIMES_MIN = 2.5;
 
 const tcpSingle: Figures = (path) => path.tcpSingle;
 const tcpMany: Figures = (path) => path.tcpMany;
@@ -117,6 +121,13 @@ export function missedThroughput({ paths }: BenchResult): string[] {
       ratioOf(paths, find(PORTABLE), SUBJECT, small),
       PORTABLE_SHARE_MIN,
     ],
+    ...paths
+      .filter(({ kind }) => kind === 'peer')
+      .map(({ name }): [string, number, number] => [
+        `TCP over one connection to ${name}`,
+        ratioOf(paths, subject, name, tcpSingle),
+        name === OPENVPN ? OPENVPN_TIMES_MIN : PEER_TIMES_MIN,
+      ]),
   ];
   const most: [string, number, number][] = [
     ['round trip p50 to plain forwarding', plain((p) => p.roundTrip.p50), ROUND_TRIP_P50_MAX],

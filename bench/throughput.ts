@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { messageOf } from '../src/base/errors.ts';
 import { workerCount } from '../src/dataplane/worker-count.ts';
 import { measurePaths } from '../src/measure/local.ts';
 import { defaultSizes } from '../src/measure/plan.ts';
@@ -13,18 +14,10 @@ import { inSandbox, say } from './sandboxed.ts';
  * iproute2 and ethtool; iperf3 where it is installed. `--quick` is for trying it out.
  */
 const INSIDE = new URL('./inside.js', import.meta.url);
+const USAGE =
+  'npm run bench:throughput -- [--write] [--quick] [--rounds N] [--seed N] [--only NAMES] [--peers] [--sections throughput,collections]';
 
-const { values } = parseArgs({
-  options: {
-    write: { type: 'boolean', default: false },
-    quick: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: '5' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-    only: { type: 'string', default: '' },
-    peers: { type: 'boolean', default: false },
-    sections: { type: 'string', default: 'throughput,collections' },
-  },
-});
+const values = readArguments();
 const sections = values.sections.split(',');
 const run = describeRun(
   ['npm run bench:throughput', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(
@@ -34,7 +27,7 @@ const run = describeRun(
 const results: Results = {};
 if (sections.includes('throughput')) {
   const options = {
-    ...{ rounds: values.quick ? 1 : Number(values.rounds), seed: Number(values.seed), seconds: 2 },
+    ...{ rounds: values.quick ? 1 : values.rounds, seed: values.seed, seconds: 2 },
     ...{ quick: values.quick, sizes: defaultSizes(values.quick), command: run.command },
     peers: values.peers,
     only: values.only === '' ? [] : values.only.split(','),
@@ -54,3 +47,32 @@ if (sections.includes('collections')) {
 }
 process.stdout.write(`${reportOf(results)}\n`);
 if (values.write) publish(results);
+
+function readArguments() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        write: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+        quick: { type: 'boolean', default: false },
+        rounds: { type: 'string', default: '5' },
+        seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+        only: { type: 'string', default: '' },
+        peers: { type: 'boolean', default: false },
+        sections: { type: 'string', default: 'throughput,collections' },
+      },
+    });
+    if (values.help) {
+      process.stdout.write(`${USAGE}\n`);
+      process.exit(0);
+    }
+    const [rounds, seed] = [values.rounds, values.seed].map((text) => {
+      if (!/^\d{1,9}$/.test(text)) throw new Error(`"${text}" is not a number from 0 to 999999999`);
+      return Number(text);
+    });
+    return { ...values, rounds: rounds!, seed: seed! };
+  } catch (error) {
+    process.stderr.write(`bench:throughput: ${messageOf(error)}\n${USAGE}\n`);
+    process.exit(2);
+  }
+}
