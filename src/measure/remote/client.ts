@@ -1,6 +1,6 @@
 import type { Buffer } from 'node:buffer';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect, isIPv6, type Socket } from 'node:net';
 import { GatewayError, messageOf } from '../../base/errors.ts';
 import { printable } from '../../base/printable.ts';
 import { monotonicNs } from '../load/monotonic.ts';
@@ -90,6 +90,12 @@ export class BenchClient {
 
   /** Connects and says hello. */
   static async connect(options: ClientOptions): Promise<BenchClient> {
+    if (isIPv6(options.host)) {
+      throw new GatewayError(
+        'ISTHMUS_ERR_USAGE',
+        `${options.host}: test traffic is IPv4; give an IPv4 address`,
+      );
+    }
     const socket = connect({ host: options.host, port: options.port, family: 4 });
     const client = new BenchClient(socket, options);
     client.#welcome = await client.#welcomed;

@@ -99,6 +99,14 @@ test('nobody listens', async (t) => {
   await assert.rejects(BenchClient.connect(options), /ECONNREFUSED.*does isthmus bench serve run there/);
 });
 
+test('an IPv6 address is refused by name', async (t) => {
+  const options = await real(t, null);
+  await assert.rejects(BenchClient.connect({ ...options, host: '::1' }), {
+    code: 'ISTHMUS_ERR_USAGE',
+    message: /^::1: test traffic is IPv4/,
+  });
+});
+
 test('a connection that is lost fails every call, those that wait and those to come', async (t) => {
   const { server, ...options } = await real(t, null);
   const client = await BenchClient.connect(options);
