@@ -15,8 +15,8 @@ import { planReload } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
 import { Publisher } from './dataplane/publisher.ts';
 import { Fib } from './fib/fib.ts';
-import { IcmpFeed } from './health/icmp-feed.ts';
 import { PathMtuTable } from './health/path-mtu.ts';
+import { UnderlayIcmp } from './health/underlay-icmp.ts';
 import { lockDevice } from './host/device-lock.ts';
 import { cleanFormerFootprint, writeFootprint } from './host/footprint.ts';
 import type { NatRules } from './host/nat.ts';
@@ -25,7 +25,6 @@ import { ProblemLog } from './host/problem-log.ts';
 import { natWish, openServiceNat } from './host/service-nat.ts';
 import { SNAPSHOT_DELAY_MS, SnapshotKeeper } from './host/snapshot-keeper.ts';
 import { TunnelOwner } from './host/tunnel-owner.ts';
-import { IcmpSocket } from './io/icmp-socket.ts';
 import { loadNative } from './io/load.ts';
 import type { Native } from './io/native.ts';
 import { Netlink } from './io/netlink.ts';
@@ -82,7 +81,7 @@ export class Gateway {
   readonly #sources: SourceRunner;
   readonly #configured: ConfiguredSources;
   readonly #pathMtu = new PathMtuTable();
-  readonly #icmpFeed: IcmpFeed;
+  readonly #icmp: UnderlayIcmp;
   readonly #view: RunningGatewayView;
   readonly #metrics: Metrics;
   readonly #timers = new Set<Timer>();
@@ -90,7 +89,6 @@ export class Gateway {
   #netlink: Netlink | undefined;
   #lock: LockServer | undefined;
   #admin: AdminServer | undefined;
-  #icmpSocket: IcmpSocket | undefined;
   #configWatch: ConfigFileWatch | undefined;
   #snapshot: SnapshotKeeper | undefined;
   #tunnel: TunnelOwner | undefined;
@@ -115,7 +113,6 @@ export class Gateway {
       lastReload: null,
       reloads: 0,
       reloadFailures: 0,
-      icmpUnsent: 0,
       problems: new ProblemLog(this.#logger),
       peerErrors: new Map(),
       underlay: undefined,
@@ -156,11 +153,12 @@ export class Gateway {
       },
       config,
     );
-    this.#icmpFeed = new IcmpFeed({
+    this.#icmp = new UnderlayIcmp({
       pathMtu: this.#pathMtu,
       clock: this.#clock,
       source: () => this.#state.underlay?.address,
       isPeer: (address) => this.#fib.hasPeer(address),
+      isLocal: (address) => this.#table.isLocal(address),
       onPathMtu: ({ peer, pathMtuBytes }) => {
         this.#fib.setPeer(peer, { pathMtuBytes });
         this.#logger.info({ peer: formatAddress(peer), pathMtuBytes }, 'path MTU changed');
@@ -173,6 +171,7 @@ export class Gateway {
       fib: this.#fib,
       publisher: this.#publisher,
       pathMtu: this.#pathMtu,
+      icmp: this.#icmp,
       clock: this.#clock,
       own: this.#configured.own,
       streams: this.#configured.streams,
@@ -207,7 +206,8 @@ export class Gateway {
     if (stopping.aborted) return;
     waiting(undefined);
     this.#tunnel.open();
-    this.#icmpSocket = this.#openIcmpSocket();
+    const deaf = this.#icmp.open();
+    if (deaf !== undefined) this.#state.problems.note('icmp', `no ICMP: ${deaf}`);
     this.#nat = openServiceNat({
       native: this.#native,
       netlink: this.#netlink,
@@ -251,7 +251,7 @@ export class Gateway {
       () => this.#sources.stop(),
       () => this.#tunnel?.close(keepOnExit),
       () => this.#nat?.remove(),
-      () => this.#icmpSocket?.close(),
+      () => this.#icmp.close(),
       () => this.#snapshot?.close(),
       () => this.#admin?.close(),
       () => this.#netlink?.close(),
@@ -293,10 +293,7 @@ export class Gateway {
       clock: this.#clock,
       logger: this.#logger,
       config: () => this.#state.config,
-      sendIcmp: (destination, message) => {
-        const failure = this.#icmpSocket === undefined || this.#icmpSocket.send(destination, message);
-        if (failure !== undefined) this.#state.icmpUnsent += 1;
-      },
+      sendIcmp: this.#icmp.send,
       onUnderlay: (underlay) => {
         this.#state.underlay = underlay;
         this.#addressesChanged();
@@ -344,18 +341,6 @@ export class Gateway {
     if (underlay === undefined || this.#nat === undefined) return;
     const { cidrs } = this.#configured.own.current;
     this.#nat.apply(natWish(config, underlay.deviceName, this.#table.localCidrs(), cidrs));
-  }
-
-  /** Without it packets flow; only ICMP errors are neither sent nor heard. */
-  #openIcmpSocket(): IcmpSocket | undefined {
-    try {
-      const socket = IcmpSocket.open();
-      socket.onReceive((packet) => this.#icmpFeed.receive(packet));
-      return socket;
-    } catch (thrown) {
-      this.#state.problems.note('icmp', `no ICMP: ${messageOf(thrown)}`);
-      return undefined;
-    }
   }
 
   /** Resolves when every source has spoken once, or after a while. */
@@ -478,7 +463,7 @@ export class Gateway {
   }
 
   #age(): void {
-    this.#icmpFeed.expire();
+    this.#icmp.expire();
     // What a CIDR of ours is used for may change without its being ours.
     this.#applyNat();
     if (this.#publisher.isBehind) this.#publish();

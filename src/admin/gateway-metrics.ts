@@ -22,6 +22,7 @@ export function gatewayMetrics(parts: GatewayParts, view: RunningGatewayView): M
     wallMs: () => parts.clock.wallMs(),
     counts: () => table.counts(),
     fib: () => fib.stats(),
+    icmp: () => parts.icmp.counts,
     workers: () => ({
       configured: state.plane?.configured ?? 0,
       running: state.plane?.running ?? 0,

@@ -14,6 +14,7 @@ import type { Dataplane } from '../dataplane/plane.ts';
 import type { Publisher } from '../dataplane/publisher.ts';
 import type { Fib, PeerInfo } from '../fib/fib.ts';
 import type { PathMtuTable } from '../health/path-mtu.ts';
+import type { UnderlayIcmp } from '../health/underlay-icmp.ts';
 import type { TunnelDevice } from '../host/device.ts';
 import type { ProblemLog } from '../host/problem-log.ts';
 import type { Underlay } from '../host/underlay.ts';
@@ -54,8 +55,6 @@ export interface GatewayState {
   lastReload: { atWallMs: number; ok: boolean; error: string | null } | null;
   reloads: number;
   reloadFailures: number;
-  /** ICMP errors that the engines queued and the kernel did not take. */
-  icmpUnsent: number;
   /** What is wrong without stopping the gateway: settings of the host, routes that the kernel refused, a snapshot that cannot be written. */
   readonly problems: ProblemLog;
   /** What the last ICMP error about each peer said. */
@@ -71,6 +70,7 @@ export interface GatewayParts {
   readonly fib: Fib;
   readonly publisher: Publisher;
   readonly pathMtu: PathMtuTable;
+  readonly icmp: Pick<UnderlayIcmp, 'counts' | 'unsent'>;
   readonly clock: Clock;
   readonly own: OwnGatewayFeed;
   readonly streams: StreamRegistry;
@@ -360,8 +360,8 @@ export class RunningGatewayView implements GatewayView {
       },
       fragmented: total(TOTAL.FRAGMENTED),
       mssClamped: total(TOTAL.MSS_CLAMPED),
-      icmpSent: total(TOTAL.ICMP_QUEUED) - this.#parts.state.icmpUnsent,
-      icmpSuppressed: total(TOTAL.ICMP_SUPPRESSED) + this.#parts.state.icmpUnsent,
+      icmpSent: total(TOTAL.ICMP_QUEUED) - this.#parts.icmp.unsent,
+      icmpSuppressed: total(TOTAL.ICMP_SUPPRESSED) + this.#parts.icmp.unsent,
     };
   }
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { readU16, readU32 } from '../packet/bytes.ts';
 import { ICMP, ICMP_HEADER, quotedAt } from '../packet/icmp.ts';
 import { IPV4, PROTOCOL, totalLength } from '../packet/ipv4.ts';
+import type { IcmpRelay } from './icmp-relay.ts';
 import type { PathMtuChange, PathMtuTable } from './path-mtu.ts';
 
 export interface IcmpFeedSetup {
@@ -11,13 +12,15 @@ export interface IcmpFeedSetup {
   /** Our underlay address: only errors about what we sent count. */
   readonly source: () => Address | undefined;
   readonly isPeer: (address: Address) => boolean;
+  readonly relay: IcmpRelay;
   readonly onPathMtu: (change: PathMtuChange) => void;
   readonly onError: (peer: Address, text: string) => void;
 }
 
 /**
- * Takes the ICMP errors that come back from the underlay and turns those about our own IPIP packets into soft state (RFC 2003 §4, §5).
- * Anybody can send ICMP, so an error counts only when it quotes a packet from us to a peer of ours, protocol 4.
+ * Takes the ICMP errors that come back from the underlay and turns those about our own IPIP packets into soft state (RFC 2003 §5) and into
+ * errors for the senders of the inner packets (§4). Anybody can send ICMP, so an error counts only when it quotes a packet from us to a
+ * peer of ours, protocol 4.
  */
 export class IcmpFeed {
   readonly #setup: IcmpFeedSetup;
@@ -65,6 +68,8 @@ export class IcmpFeed {
     } else {
       this.#setup.onError(peer, `${describe(type, code)}, said ${router}`);
     }
+    const { relay, pathMtu, clock } = this.#setup;
+    relay.relay(packet, quote, peer, pathMtu.known(peer), clock.nowMs());
   }
 
   /** Lets what was learned long ago expire. Call every few seconds. */

@@ -68,6 +68,11 @@ export class PathMtuTable {
     for (const [peer, { pathMtuBytes }] of this.#learned) yield { peer, pathMtuBytes };
   }
 
+  /** 0: nothing learned. */
+  known(peer: Address): number {
+    return this.#learned.get(peer)?.pathMtuBytes ?? 0;
+  }
+
   isLearned(peer: Address): boolean {
     return this.#learned.has(peer);
   }

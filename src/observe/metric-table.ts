@@ -101,6 +101,40 @@ const FIB: readonly MetricDefinition[] = [
   gauge('isthmus_fib_epoch', 'Number of the published FIB image.', (source) => source.fib().epoch),
 ];
 
+const ICMP: readonly MetricDefinition[] = [
+  {
+    name: 'isthmus_icmp_received_total',
+    type: 'counter',
+    help: 'ICMP errors from the underlay, by whether they quote a packet of ours to a known gateway.',
+    labels: ['about'],
+    *samples(source) {
+      const { accepted, ignored } = source.icmp();
+      yield [accepted, 'ours'];
+      yield [ignored, 'other'];
+    },
+  },
+  {
+    name: 'isthmus_icmp_relayed_total',
+    type: 'counter',
+    help: 'ICMP errors from inside a tunnel that were passed on to the sender of the inner packet (RFC 2003 section 4).',
+    labels: [],
+    samples: (source) => [[source.icmp().relayed]],
+  },
+  {
+    name: 'isthmus_icmp_not_relayed_total',
+    type: 'counter',
+    help: 'ICMP errors from inside a tunnel that were not passed on, by the reason.',
+    labels: ['reason'],
+    *samples(source) {
+      const { notForSender, unknownSender, unanswerable, overLimit } = source.icmp();
+      yield [notForSender, 'not-for-sender'];
+      yield [unknownSender, 'unknown-sender'];
+      yield [unanswerable, 'unanswerable'];
+      yield [overLimit, 'over-limit'];
+    },
+  },
+];
+
 const GATEWAY: readonly MetricDefinition[] = [
   gauge('isthmus_ready', '1 when the gateway forwards and is fit for traffic, else 0.', (source) =>
     Number(source.ready()),
@@ -190,6 +224,7 @@ const PROCESS: readonly MetricDefinition[] = [
 /** Every metric except the histogram of publishing. docs/metrics.md lists them; a test compares the two. */
 export const METRICS: readonly MetricDefinition[] = [
   ...TRAFFIC,
+  ...ICMP,
   ...PEERS,
   ...ROUTES,
   ...SOURCES,

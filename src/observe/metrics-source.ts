@@ -27,6 +27,16 @@ export interface MetricsSource {
     groups: number;
     peers: number;
   };
+  /** ICMP errors that the underlay sent. */
+  icmp(): {
+    accepted: number;
+    ignored: number;
+    relayed: number;
+    notForSender: number;
+    unknownSender: number;
+    unanswerable: number;
+    overLimit: number;
+  };
   workers(): { configured: number; running: number; restarts: number };
   configuration(): { lastReloadOk: boolean; lastReloadAtMs: number; reloads: number; reloadFailures: number };
   hostProblems(): number;

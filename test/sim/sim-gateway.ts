@@ -10,6 +10,7 @@ import { Fib } from '../../src/fib/fib.ts';
 import { PEERS_MAX } from '../../src/fib/layout.ts';
 import { enterEpoch, leaveEpoch } from '../../src/fib/lookup.ts';
 import { IcmpFeed } from '../../src/health/icmp-feed.ts';
+import { IcmpRelay } from '../../src/health/icmp-relay.ts';
 import { PathMtuTable } from '../../src/health/path-mtu.ts';
 import { loadNative } from '../../src/io/load.ts';
 import { type MemoryEnd, MemoryLink } from '../../src/io/memory.ts';
@@ -141,6 +142,8 @@ export class SimGateway {
       clock,
       source: () => this.model.settings.source,
       isPeer: (address) => this.fib.hasPeer(address),
+      // What is relayed is no packet of the engine, and the auditor knows those alone.
+      relay: new IcmpRelay({ isLocal: () => true, send: () => {} }, clock.nowMs()),
       onPathMtu: ({ peer, pathMtuBytes }) => void this.fib.setPeer(peer, { pathMtuBytes }),
       onError: () => {},
     });

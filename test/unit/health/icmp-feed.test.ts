@@ -3,8 +3,9 @@ import { beforeEach, test } from 'node:test';
 import { parseAddress } from '../../../src/base/address.ts';
 import type { Clock } from '../../../src/base/clock.ts';
 import { IcmpFeed } from '../../../src/health/icmp-feed.ts';
+import { IcmpRelay } from '../../../src/health/icmp-relay.ts';
 import { type PathMtuChange, PathMtuTable } from '../../../src/health/path-mtu.ts';
-import { writeU16 } from '../../../src/packet/bytes.ts';
+import { readU16, writeU16, writeU32 } from '../../../src/packet/bytes.ts';
 import { internetChecksum } from '../../../src/packet/checksum.ts';
 import { writeIcmpPacket } from '../../../src/packet/icmp.ts';
 import { encapsulate } from '../../../src/packet/ipip.ts';
@@ -16,17 +17,20 @@ const ROUTER = parseAddress('172.31.1.1');
 
 let changes: PathMtuChange[] = [];
 let errors: string[] = [];
+let relayed: Uint8Array[] = [];
 let feed: IcmpFeed;
 
 beforeEach(() => {
   changes = [];
   errors = [];
+  relayed = [];
   const clock: Clock = { nowMs: () => 0, wallMs: () => 0, after: () => ({ cancel() {} }) };
   feed = new IcmpFeed({
     pathMtu: new PathMtuTable(),
     clock,
     source: () => OURS,
     isPeer: (address) => address === PEER,
+    relay: new IcmpRelay({ isLocal: () => true, send: (_to, message) => relayed.push(message) }, 0),
     onPathMtu: (change) => changes.push(change),
     onError: (_peer, text) => errors.push(text),
   });
@@ -44,6 +48,8 @@ function icmpAbout(
   const sent = new Uint8Array(20 + 1480);
   sent[20] = 0x45;
   writeU16(sent, 20 + IPV4.TOTAL_LENGTH, 1480);
+  writeU32(sent, 20 + IPV4.SOURCE, parseAddress('10.1.0.5'));
+  writeU32(sent, 20 + IPV4.DESTINATION, parseAddress('10.2.0.5'));
   encapsulate(new DataView(sent.buffer), 20, 1480, source, destination, 0, 64, 1, IPV4.DF);
   sent[IPV4.PROTOCOL] = protocol;
   writeU16(sent, IPV4.CHECKSUM, 0);
@@ -66,7 +72,22 @@ test('an error about a packet that is not ours, not to a peer, or not IPIP chang
   feed.receive(icmpAbout(3, 4, 1400, OURS, PEER, 17));
   assert.deepEqual(changes, []);
   assert.deepEqual(errors, []);
+  assert.deepEqual(relayed, []);
   assert.equal(feed.ignored, 3);
+});
+
+test('a path MTU that is believed goes to the sender of the inner packet, less the outer header; another does not', () => {
+  feed.receive(icmpAbout(3, 4, 1400));
+  assert.deepEqual(
+    relayed.map((message) => [message[0], message[1], readU16(message, 6)]),
+    [[3, 4, 1380]],
+  );
+  feed.receive(icmpAbout(3, 4, 68));
+  // What is known holds, however little the next one says.
+  assert.deepEqual(
+    relayed.map((message) => readU16(message, 6)),
+    [1380, 1380],
+  );
 });
 
 test('unreachable and time exceeded are kept as the last error of the peer', () => {

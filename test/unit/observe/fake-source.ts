@@ -45,6 +45,10 @@ export function fakeSource(replaced: Partial<MetricsSource> = {}): MetricsSource
     wallMs: () => 1_700_000_012_500,
     counts: () => ({ refused: 1, conflicts: 2, shadows: 3 }),
     fib: () => ({ prefixes: 3, bytesUsed: 4096, bytesCapacity: 65_536, epoch: 7, groups: 2, peers: 1 }),
+    icmp: () => ({
+      ...{ accepted: 9, ignored: 4, relayed: 3, notForSender: 2 },
+      ...{ unknownSender: 1, unanswerable: 1, overLimit: 2 },
+    }),
     workers: () => ({ configured: 2, running: 1, restarts: 5 }),
     configuration: () => ({
       lastReloadOk: false,

@@ -1,0 +1,154 @@
+import type { Address } from '../base/address.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
+import { readU32 } from '../packet/bytes.ts';
+import {
+  ICMP,
+  ICMP_ERROR_BYTES_MAX,
+  ICMP_HEADER,
+  mayAnswer,
+  quotedInnerAt,
+  writeIcmpError,
+} from '../packet/icmp.ts';
+import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import { IPV4, totalLength } from '../packet/ipv4.ts';
+
+/** Relayed in a second, of all peers and of one: what the Linux kernel allows itself in all (icmp_msgs_per_sec, icmp_msgs_burst). */
+export const RELAYS_PER_SECOND = 1000;
+export const RELAYS_BURST = 50;
+export const PEER_RELAYS_PER_SECOND = 100;
+export const PEER_RELAYS_BURST = 20;
+/** Buckets of peers that are kept; those that have refilled make room. */
+const PEERS_MAX = 4096;
+
+/** Second and third field of an ICMP header, for what is not an MTU or a pointer. */
+const UNUSED = 0;
+
+interface Header {
+  readonly type: number;
+  readonly code: number;
+  /** The second word: unused, a pointer in its highest byte, or the next-hop MTU in its low half (RFC 792, RFC 1191 §4). */
+  readonly rest: number;
+}
+
+/**
+ * What the sender of the inner packet is told about an ICMP error from inside the tunnel, by RFC 2003 §4; undefined: nothing.
+ *
+ * To the sender the tunnel is one hop, so what a router inside says is put into words that fit the hop. Codes that RFC 2003 does not name
+ * (filtered, unknown) are not relayed (§4.6), nor is what the sender could only misunderstand: port unreachable, source route failed
+ * (§4.1), source quench (§4.2), redirect (§4.3). All of them are state of the peer. `pathMtuBytes` is what is known of the path
+ * now, with the outer header; 0 where the report was not believed.
+ */
+export function relayedHeader(
+  type: number,
+  code: number,
+  rest: number,
+  pathMtuBytes: number,
+): Header | undefined {
+  const unreachable = (as: number): Header => ({ type: ICMP.UNREACHABLE, code: as, rest: UNUSED });
+  switch (type) {
+    case ICMP.UNREACHABLE:
+      // Code 0 stays 0: the sender is not on a network of the encapsulator as far as that can tell.
+      if (code === ICMP.CODE_NET_UNREACHABLE) return unreachable(ICMP.CODE_NET_UNREACHABLE);
+      if (code === ICMP.CODE_HOST_UNREACHABLE) return unreachable(ICMP.CODE_HOST_UNREACHABLE);
+      // Code 0 or 1, not 2: the sender's own protocol is not the one that the exit does not know.
+      if (code === ICMP.CODE_PROTOCOL_UNREACHABLE) return unreachable(ICMP.CODE_HOST_UNREACHABLE);
+      if (code !== ICMP.CODE_FRAGMENTATION_NEEDED || pathMtuBytes === 0) return undefined;
+      return { type, code, rest: pathMtuBytes - ENCAPSULATION_BYTES };
+    case ICMP.TIME_EXCEEDED:
+      // §4.4: a loop inside the tunnel, of which the TTL of the sender is innocent.
+      return unreachable(ICMP.CODE_HOST_UNREACHABLE);
+    case ICMP.PARAMETER_PROBLEM:
+      // §4.5: of the outer header only the TOS is the sender's, and only where it points there is it his problem.
+      return rest >>> 24 === IPV4.TOS ? { type, code, rest } : undefined;
+    default:
+      return undefined;
+  }
+}
+
+export interface IcmpRelaySetup {
+  /** Whether an address is our cluster's: a forged error must not make us write to anybody else. */
+  readonly isLocal: (address: Address) => boolean;
+  /** An ICMP message, from its type on; the kernel writes the IPv4 header. */
+  readonly send: (destination: Address, message: Uint8Array) => void;
+}
+
+/** How many errors about our packets were passed on to their senders, and how many were not, by reason. */
+export interface IcmpRelayCounts {
+  readonly relayed: number;
+  /** The table of RFC 2003 §4 says no. */
+  readonly notForSender: number;
+  /** The router quoted too little of the inner packet, or no packet of a sender of ours. */
+  readonly unknownSender: number;
+  /** About what must not be answered: an ICMP error, a later fragment (RFC 1812 §4.3.2.7). */
+  readonly unanswerable: number;
+  readonly overLimit: number;
+}
+
+/** Passes ICMP errors from inside the tunnel on to the senders of inner packets. Slow path: a few in a second. */
+export class IcmpRelay {
+  readonly #setup: IcmpRelaySetup;
+  readonly #counts = { relayed: 0, notForSender: 0, unknownSender: 0, unanswerable: 0, overLimit: 0 };
+  readonly #all: TokenBucket;
+  readonly #peers = new Map<Address, TokenBucket>();
+
+  constructor(setup: IcmpRelaySetup, nowMs: number) {
+    this.#setup = setup;
+    this.#all = new TokenBucket(RELAYS_PER_SECOND, RELAYS_BURST, nowMs);
+  }
+
+  get counts(): IcmpRelayCounts {
+    return this.#counts;
+  }
+
+  /**
+   * `packet` is an error that quotes, from `quote` on, a packet of ours to `peer` (IcmpFeed has checked that). `pathMtuBytes` as in
+   * relayedHeader.
+   */
+  relay(packet: Uint8Array, quote: number, peer: Address, pathMtuBytes: number, nowMs: number): void {
+    const icmp = quote - ICMP_HEADER.BYTES;
+    const [type, code] = [packet[icmp + ICMP_HEADER.TYPE]!, packet[icmp + ICMP_HEADER.CODE]!];
+    const header = relayedHeader(type, code, readU32(packet, icmp + ICMP_HEADER.REST), pathMtuBytes);
+    if (header === undefined) {
+      this.#counts.notForSender += 1;
+      return;
+    }
+    const end = totalLength(packet, 0);
+    const inner = quotedInnerAt(packet, quote, end);
+    const sender = inner < 0 ? 0 : readU32(packet, inner + IPV4.SOURCE);
+    if (inner < 0 || !this.#setup.isLocal(sender)) {
+      this.#counts.unknownSender += 1;
+      return;
+    }
+    if (mayAnswer(packet, inner) === 0) {
+      this.#counts.unanswerable += 1;
+      return;
+    }
+    if (!this.#mayRelay(peer, nowMs)) {
+      this.#counts.overLimit += 1;
+      return;
+    }
+    this.#counts.relayed += 1;
+    const quoted = Math.min(end - inner, totalLength(packet, inner));
+    const message = new Uint8Array(ICMP_ERROR_BYTES_MAX);
+    const length = writeIcmpError(message, 0, header.type, header.code, header.rest, packet, inner, quoted);
+    this.#setup.send(sender, message.subarray(0, length));
+  }
+
+  /** The bucket of the peer first: one whose path is broken must not use up what all have. */
+  #mayRelay(peer: Address, nowMs: number): boolean {
+    let own = this.#peers.get(peer);
+    if (own === undefined) {
+      if (this.#peers.size >= PEERS_MAX) this.#forgetFull(nowMs);
+      own = new TokenBucket(PEER_RELAYS_PER_SECOND, PEER_RELAYS_BURST, nowMs);
+      this.#peers.set(peer, own);
+    }
+    return own.take(nowMs) && this.#all.take(nowMs);
+  }
+
+  #forgetFull(nowMs: number): void {
+    for (const [peer, bucket] of this.#peers) if (bucket.isFull(nowMs)) this.#peers.delete(peer);
+    // All of them busy: the oldest starts anew, which the bucket of all still limits.
+    const oldest = this.#peers.keys().next().value;
+    if (this.#peers.size >= PEERS_MAX && oldest !== undefined) this.#peers.delete(oldest);
+  }
+}

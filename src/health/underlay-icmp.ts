@@ -1,0 +1,73 @@
+import type { Address } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import { messageOf } from '../base/errors.ts';
+import { IcmpSocket } from '../io/icmp-socket.ts';
+import { IcmpFeed } from './icmp-feed.ts';
+import { IcmpRelay, type IcmpRelayCounts } from './icmp-relay.ts';
+import type { PathMtuChange, PathMtuTable } from './path-mtu.ts';
+
+export interface UnderlayIcmpSetup {
+  readonly pathMtu: PathMtuTable;
+  readonly clock: Clock;
+  /** Our underlay address: only errors about what we sent count. */
+  readonly source: () => Address | undefined;
+  readonly isPeer: (address: Address) => boolean;
+  /** Whether an address is our cluster's. */
+  readonly isLocal: (address: Address) => boolean;
+  readonly onPathMtu: (change: PathMtuChange) => void;
+  readonly onError: (peer: Address, text: string) => void;
+}
+
+/** The ICMP of the slow path: sends the engines' errors, hears those of the underlay, and passes them on to whom they concern. */
+export class UnderlayIcmp {
+  readonly #feed: IcmpFeed;
+  readonly #relay: IcmpRelay;
+  #socket: IcmpSocket | undefined;
+  #unsent = 0;
+
+  constructor(setup: UnderlayIcmpSetup) {
+    this.#relay = new IcmpRelay({ isLocal: setup.isLocal, send: this.send }, setup.clock.nowMs());
+    this.#feed = new IcmpFeed({ ...setup, relay: this.#relay });
+  }
+
+  /** Without a socket packets flow; only ICMP errors are neither sent nor heard. Returns why there is none. */
+  open(): string | undefined {
+    try {
+      this.#socket = IcmpSocket.open();
+      this.#socket.onReceive((packet) => this.#feed.receive(packet));
+      return undefined;
+    } catch (thrown) {
+      return messageOf(thrown);
+    }
+  }
+
+  /** Never throws; what cannot be sent is counted. */
+  readonly send = (destination: Address, message: Uint8Array): void => {
+    const failure = this.#socket === undefined || this.#socket.send(destination, message);
+    if (failure !== undefined) this.#unsent += 1;
+  };
+
+  /** Lets what was learned long ago expire. Call every few seconds. */
+  expire(): void {
+    this.#feed.expire();
+  }
+
+  close(): void {
+    this.#socket?.close();
+  }
+
+  get unsent(): number {
+    return this.#unsent;
+  }
+
+  get counts(): UnderlayIcmpCounts {
+    const { accepted, ignored } = this.#feed;
+    return { accepted, ignored, ...this.#relay.counts };
+  }
+}
+
+export interface UnderlayIcmpCounts extends IcmpRelayCounts {
+  /** ICMP errors of the underlay about packets of ours, and about others. */
+  readonly accepted: number;
+  readonly ignored: number;
+}
