@@ -4,6 +4,7 @@ import { Prng } from '../src/base/prng.ts';
 import { counterBytes } from '../src/dataplane/counters.ts';
 import { Engine, READY } from '../src/dataplane/engine.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from '../src/dataplane/icmp-queue.ts';
+import { SENT_HEADERS_BYTES, SentHeaders } from '../src/dataplane/sent-headers.ts';
 import { Slab } from '../src/dataplane/slab.ts';
 import type { FibEntry, FibGateway } from '../src/fib/entry.ts';
 import { Fib } from '../src/fib/fib.ts';
@@ -175,6 +176,7 @@ function engineOf(fib: Fib, device: PacketIo, underlay: PacketIo): Engine {
   const icmp = new IcmpQueue(new SharedArrayBuffer(ICMP_QUEUE_BYTES), systemClock);
   enterEpoch(words, 0);
   return new Engine({
+    sent: new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES)),
     ...{ device, underlay, offload, coalesceFeatures: 0, words, counters, icmp, engine: 0, engines: 1 },
   });
 }

@@ -4,6 +4,7 @@ import { systemClock } from '../src/base/clock.ts';
 import { counterBytes } from '../src/dataplane/counters.ts';
 import { Engine } from '../src/dataplane/engine.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from '../src/dataplane/icmp-queue.ts';
+import { SENT_HEADERS_BYTES, SentHeaders } from '../src/dataplane/sent-headers.ts';
 import type { FibEntry } from '../src/fib/entry.ts';
 import { PEERS_MAX } from '../src/fib/layout.ts';
 import { enterEpoch, leaveEpoch } from '../src/fib/lookup.ts';
@@ -99,6 +100,7 @@ function run(image: SharedArrayBuffer, engine: number): void {
   const native = loadNative();
   const made = new Engine({
     ...{ device: new Source(), underlay: new Sink(), offload: native, coalesceFeatures: 0, words, counters },
+    sent: new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES)),
     ...{
       icmp: new IcmpQueue(new SharedArrayBuffer(ICMP_QUEUE_BYTES), systemClock),
       engine,

@@ -159,6 +159,7 @@ export class Gateway {
       source: () => this.#state.underlay?.address,
       isPeer: (address) => this.#fib.hasPeer(address),
       isLocal: (address) => this.#table.isLocal(address),
+      recall: (...words) => this.#state.plane?.recallSent(...words) ?? false,
       onPathMtu: ({ peer, pathMtuBytes }) => {
         this.#fib.setPeer(peer, { pathMtuBytes });
         this.#logger.info({ peer: formatAddress(peer), pathMtuBytes }, 'path MTU changed');

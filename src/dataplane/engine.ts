@@ -10,6 +10,7 @@ import { Outbound } from './outbound.ts';
 import { plainInbound } from './plain-inbound.ts';
 import { plainOutbound } from './plain-outbound.ts';
 import { segmentRequest } from './segmenter.ts';
+import type { SentHeaders } from './sent-headers.ts';
 import { Slab } from './slab.ts';
 
 /** The negated errno of a packet that is larger than the underlay device carries. */
@@ -30,6 +31,8 @@ export interface EngineParts {
   /** This engine's own counter block. */
   readonly counters: Float64Array;
   readonly icmp: IcmpQueue;
+  /** Kept of what goes to the underlay, for errors that come back. */
+  readonly sent: SentHeaders;
   /** This engine's number, 0 … engines - 1. */
   readonly engine: number;
   readonly engines: number;
@@ -44,6 +47,7 @@ export class Engine {
   readonly #underlay: PacketIo;
   readonly #counters: Float64Array;
   readonly #icmp: IcmpQueue;
+  readonly #sent: SentHeaders;
   readonly #slab: Slab;
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
@@ -58,6 +62,7 @@ export class Engine {
     this.#underlay = parts.underlay;
     this.#counters = parts.counters;
     this.#icmp = parts.icmp;
+    this.#sent = parts.sent;
     this.#slab = new Slab();
     // One for both directions: with a second one in the thread its code would be that of neither (plain-outbound.ts).
     const routes = batchLookup(parts.words, 2 * BATCH_MAX);
@@ -151,6 +156,7 @@ export class Engine {
       if (sent === 0) break;
       if (sent > 0) {
         this.#count(batch, next, next + sent, TOTAL.OUTBOUND_PACKETS, PEER_CELL.OUTBOUND_PACKETS);
+        this.#sent.remember(batch, next, next + sent);
         next += sent;
       } else {
         const verdict = sent === -EMSGSIZE ? VERDICT.TOO_BIG : VERDICT.SEND_FAILED;

@@ -8,6 +8,7 @@ import type { Native } from '../io/native.ts';
 import type { NextHopTable } from '../io/next-hop-table.ts';
 import { counterBytes, PEER_CELLS, peerCell } from './counters.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from './icmp-queue.ts';
+import { SENT_HEADERS_BYTES, SentHeaders } from './sent-headers.ts';
 import { CONTROL, CONTROL_BYTES, CONTROL_CELL, type WorkerSetup } from './worker-setup.ts';
 
 /** A packet engine and the means to stop it: worker threads, or the portable engine on the main thread. */
@@ -19,6 +20,8 @@ export interface Dataplane {
   readonly configured: number;
   /** Which peers packets leave straight to the next hop of; undefined when all take the kernel's way. */
   readonly nextHops: NextHopTable | undefined;
+  /** What of a packet that was sent lately is still known: SentHeaders.recall, of whichever engine sent it. */
+  recallSent(gateway: Address, id: number, bytes: Uint8Array, at: number, out: Uint8Array): boolean;
   /** Zeroes what was counted for a peer whose index goes to another one. */
   clearPeer(peer: number): void;
   /** Resolves when no engine touches a descriptor any more. Idempotent. */
@@ -61,6 +64,7 @@ export const RESTART_QUIET_MS = 30_000;
 interface Slot {
   readonly setup: WorkerSetup;
   readonly icmp: IcmpQueue;
+  readonly sent: SentHeaders;
   readonly counters: Float64Array;
   worker: Worker | undefined;
   startedMs: number;
@@ -110,6 +114,10 @@ export class WorkerPlane implements Dataplane {
     return this.#slots.filter((slot) => slot.worker !== undefined).length;
   }
 
+  recallSent(gateway: Address, id: number, bytes: Uint8Array, at: number, out: Uint8Array): boolean {
+    return this.#slots.some(({ sent }) => sent.recall(gateway, id, bytes, at, out));
+  }
+
   clearPeer(peer: number): void {
     for (const { counters } of this.#slots) counters.fill(0, peerCell(peer), peerCell(peer) + PEER_CELLS);
   }
@@ -136,6 +144,7 @@ export class WorkerPlane implements Dataplane {
     const descriptor = descriptors[engine]!;
     const counters = new SharedArrayBuffer(counterBytes(PEERS_MAX));
     const icmpQueue = new SharedArrayBuffer(ICMP_QUEUE_BYTES);
+    const sentHeaders = new SharedArrayBuffer(SENT_HEADERS_BYTES);
     return {
       setup: {
         engine,
@@ -155,9 +164,11 @@ export class WorkerPlane implements Dataplane {
         image,
         counters,
         icmpQueue,
+        sentHeaders,
         control: new SharedArrayBuffer(CONTROL_BYTES),
       },
       icmp: new IcmpQueue(icmpQueue, clock),
+      sent: new SentHeaders(sentHeaders),
       counters: new Float64Array(counters),
       worker: undefined,
       startedMs: 0,

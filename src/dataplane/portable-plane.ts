@@ -8,6 +8,7 @@ import { counterBytes, PEER_CELLS, peerCell, TOTAL } from './counters.ts';
 import { Engine } from './engine.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from './icmp-queue.ts';
 import type { Dataplane } from './plane.ts';
+import { SENT_HEADERS_BYTES, SentHeaders } from './sent-headers.ts';
 
 export interface PortableSetup {
   readonly native: Native;
@@ -44,6 +45,7 @@ export class PortablePlane implements Dataplane {
   readonly #words: Uint32Array;
   readonly #counters: Float64Array;
   readonly #icmp: IcmpQueue;
+  readonly #sent = new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES));
   #watcher: object | undefined;
   #scheduled: NodeJS.Immediate | undefined;
   #retry: Timer | undefined;
@@ -62,6 +64,7 @@ export class PortablePlane implements Dataplane {
       words: this.#words,
       counters: this.#counters,
       icmp: this.#icmp,
+      sent: this.#sent,
       engine: READER,
       engines: 1,
     });
@@ -85,6 +88,10 @@ export class PortablePlane implements Dataplane {
 
   get running(): number {
     return this.#stopped ? 0 : 1;
+  }
+
+  recallSent(gateway: Address, id: number, bytes: Uint8Array, at: number, out: Uint8Array): boolean {
+    return this.#sent.recall(gateway, id, bytes, at, out);
   }
 
   clearPeer(peer: number): void {

@@ -20,6 +20,7 @@ export interface WorkerSetup {
   readonly image: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly icmpQueue: SharedArrayBuffer;
+  readonly sentHeaders: SharedArrayBuffer;
   /** Cell CONTROL_CELL of Int32: 0 run, 1 stop, as `CONTROL`. */
   readonly control: SharedArrayBuffer;
 }

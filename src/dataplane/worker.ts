@@ -12,6 +12,7 @@ import { SpinWindow } from './busy-poll.ts';
 import { TOTAL } from './counters.ts';
 import { Engine, READY } from './engine.ts';
 import { IcmpQueue } from './icmp-queue.ts';
+import { SentHeaders } from './sent-headers.ts';
 import { CONTROL, CONTROL_CELL, type WorkerSetup } from './worker-setup.ts';
 
 /** How long a parked worker sleeps at most; it wakes for a packet at once, and this only bounds how old its overflow count gets. */
@@ -47,6 +48,7 @@ function run(setup: WorkerSetup, native: Native): void {
     words,
     counters,
     icmp,
+    sent: new SentHeaders(setup.sentHeaders),
     engine: setup.engine,
     engines: setup.engines,
   });

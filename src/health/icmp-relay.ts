@@ -1,6 +1,7 @@
 import type { Address } from '../base/address.ts';
 import { TokenBucket } from '../base/token-bucket.ts';
-import { readU32 } from '../packet/bytes.ts';
+import { SENT_HEAD_BYTES } from '../dataplane/sent-headers.ts';
+import { readU16, readU32 } from '../packet/bytes.ts';
 import {
   ICMP,
   ICMP_ERROR_BYTES_MAX,
@@ -10,7 +11,7 @@ import {
   writeIcmpError,
 } from '../packet/icmp.ts';
 import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
-import { IPV4, totalLength } from '../packet/ipv4.ts';
+import { headerBytes, IPV4, isFragment, totalLength } from '../packet/ipv4.ts';
 
 /** Relayed in a second, of all peers and of one: what the Linux kernel allows itself in all (icmp_msgs_per_sec, icmp_msgs_burst). */
 export const RELAYS_PER_SECOND = 1000;
@@ -20,7 +21,10 @@ export const PEER_RELAYS_BURST = 20;
 /** Buckets of peers that are kept; those that have refilled make room. */
 const PEERS_MAX = 4096;
 
-/** Second and third field of an ICMP header, for what is not an MTU or a pointer. */
+/** All that RFC 792 makes a router quote behind the outer header. */
+const INNER_QUOTE_BYTES_MIN = 8;
+
+/** Second word of an ICMP header, where it is neither an MTU nor a pointer. */
 const UNUSED = 0;
 
 interface Header {
@@ -70,6 +74,11 @@ export interface IcmpRelaySetup {
   readonly isLocal: (address: Address) => boolean;
   /** An ICMP message, from its type on; the kernel writes the IPv4 header. */
   readonly send: (destination: Address, message: Uint8Array) => void;
+  /**
+   * What is known of a packet that went to `gateway` with this outer ID, and begins with the 8 bytes at `at` of `bytes`: its header and 8
+   * bytes behind it, to `out`. False where nothing is.
+   */
+  readonly recall: (gateway: Address, id: number, bytes: Uint8Array, at: number, out: Uint8Array) => boolean;
 }
 
 /** How many errors about our packets were passed on to their senders, and how many were not, by reason. */
@@ -77,7 +86,7 @@ export interface IcmpRelayCounts {
   readonly relayed: number;
   /** The table of RFC 2003 §4 says no. */
   readonly notForSender: number;
-  /** The router quoted too little of the inner packet, or no packet of a sender of ours. */
+  /** The router quoted too little of a packet that is not remembered any more, or no packet of a sender of ours. */
   readonly unknownSender: number;
   /** About what must not be answered: an ICMP error, a later fragment (RFC 1812 §4.3.2.7). */
   readonly unanswerable: number;
@@ -112,26 +121,29 @@ export class IcmpRelay {
       this.#counts.notForSender += 1;
       return;
     }
+    const inner = this.#innerOf(packet, quote, peer);
+    const sender = inner === undefined ? 0 : readU32(inner, IPV4.SOURCE);
+    if (inner === undefined || !this.#setup.isLocal(sender)) this.#counts.unknownSender += 1;
+    else if (mayAnswer(inner, 0) === 0) this.#counts.unanswerable += 1;
+    else if (!this.#mayRelay(peer, nowMs)) this.#counts.overLimit += 1;
+    else {
+      this.#counts.relayed += 1;
+      const quoted = Math.min(inner.length, totalLength(inner, 0));
+      const message = new Uint8Array(ICMP_ERROR_BYTES_MAX);
+      const length = writeIcmpError(message, 0, header.type, header.code, header.rest, inner, 0, quoted);
+      this.#setup.send(sender, message.subarray(0, length));
+    }
+  }
+
+  /** The beginning of the inner packet: as it is quoted, or, where that is no more than 8 bytes, as it was sent. */
+  #innerOf(packet: Uint8Array, quote: number, peer: Address): Uint8Array | undefined {
     const end = totalLength(packet, 0);
-    const inner = quotedInnerAt(packet, quote, end);
-    const sender = inner < 0 ? 0 : readU32(packet, inner + IPV4.SOURCE);
-    if (inner < 0 || !this.#setup.isLocal(sender)) {
-      this.#counts.unknownSender += 1;
-      return;
-    }
-    if (mayAnswer(packet, inner) === 0) {
-      this.#counts.unanswerable += 1;
-      return;
-    }
-    if (!this.#mayRelay(peer, nowMs)) {
-      this.#counts.overLimit += 1;
-      return;
-    }
-    this.#counts.relayed += 1;
-    const quoted = Math.min(end - inner, totalLength(packet, inner));
-    const message = new Uint8Array(ICMP_ERROR_BYTES_MAX);
-    const length = writeIcmpError(message, 0, header.type, header.code, header.rest, packet, inner, quoted);
-    this.#setup.send(sender, message.subarray(0, length));
+    const quoted = quotedInnerAt(packet, quote, end);
+    if (quoted >= 0) return packet.subarray(quoted, end);
+    const at = quote + headerBytes(packet, quote);
+    if (at + INNER_QUOTE_BYTES_MIN > end || isFragment(packet, quote)) return undefined;
+    const sent = new Uint8Array(SENT_HEAD_BYTES);
+    return this.#setup.recall(peer, readU16(packet, quote + IPV4.ID), packet, at, sent) ? sent : undefined;
   }
 
   /** The bucket of the peer first: one whose path is broken must not use up what all have. */

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import { IcmpSocket } from '../io/icmp-socket.ts';
 import { IcmpFeed } from './icmp-feed.ts';
-import { IcmpRelay, type IcmpRelayCounts } from './icmp-relay.ts';
+import { IcmpRelay, type IcmpRelayCounts, type IcmpRelaySetup } from './icmp-relay.ts';
 import type { PathMtuChange, PathMtuTable } from './path-mtu.ts';
 
 export interface UnderlayIcmpSetup {
@@ -14,6 +14,8 @@ export interface UnderlayIcmpSetup {
   readonly isPeer: (address: Address) => boolean;
   /** Whether an address is our cluster's. */
   readonly isLocal: (address: Address) => boolean;
+  /** SentHeaders.recall, of all engines. */
+  readonly recall: IcmpRelaySetup['recall'];
   readonly onPathMtu: (change: PathMtuChange) => void;
   readonly onError: (peer: Address, text: string) => void;
 }
@@ -26,7 +28,7 @@ export class UnderlayIcmp {
   #unsent = 0;
 
   constructor(setup: UnderlayIcmpSetup) {
-    this.#relay = new IcmpRelay({ isLocal: setup.isLocal, send: this.send }, setup.clock.nowMs());
+    this.#relay = new IcmpRelay({ ...setup, send: this.send }, setup.clock.nowMs());
     this.#feed = new IcmpFeed({ ...setup, relay: this.#relay });
   }
 

@@ -8,6 +8,7 @@ import { Prng } from '../../src/base/prng.ts';
 import { counterBytes } from '../../src/dataplane/counters.ts';
 import { Engine } from '../../src/dataplane/engine.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from '../../src/dataplane/icmp-queue.ts';
+import { SENT_HEADERS_BYTES, SentHeaders } from '../../src/dataplane/sent-headers.ts';
 import { BATCH_MAX, type Batch } from '../../src/io/batch.ts';
 import { loadNative } from '../../src/io/load.ts';
 import { COALESCE } from '../../src/io/native.ts';
@@ -84,6 +85,7 @@ function mixedEngine(): Engine {
     ...{ offload: loadNative(), coalesceFeatures: COALESCE.UDP, words: fib.words },
     counters: new Float64Array(new SharedArrayBuffer(counterBytes(64))),
     icmp: new IcmpQueue(new SharedArrayBuffer(ICMP_QUEUE_BYTES), clock),
+    sent: new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES)),
     ...{ engine: 0, engines: 1 },
   });
 }

@@ -6,6 +6,7 @@ import { counterBytes, PEER_CELLS, peerCell } from '../../src/dataplane/counters
 import { Engine } from '../../src/dataplane/engine.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from '../../src/dataplane/icmp-queue.ts';
 import { Publisher } from '../../src/dataplane/publisher.ts';
+import { SENT_HEADERS_BYTES, SentHeaders } from '../../src/dataplane/sent-headers.ts';
 import { Fib } from '../../src/fib/fib.ts';
 import { PEERS_MAX } from '../../src/fib/layout.ts';
 import { enterEpoch, leaveEpoch } from '../../src/fib/lookup.ts';
@@ -133,6 +134,7 @@ export class SimGateway {
       words: this.fib.words,
       counters: this.counters,
       icmp: this.#icmp,
+      sent: new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES)),
       engine: READER,
       engines: 1,
     });
@@ -143,7 +145,7 @@ export class SimGateway {
       source: () => this.model.settings.source,
       isPeer: (address) => this.fib.hasPeer(address),
       // What is relayed is no packet of the engine, and the auditor knows those alone.
-      relay: new IcmpRelay({ isLocal: () => true, send: () => {} }, clock.nowMs()),
+      relay: new IcmpRelay({ isLocal: () => true, send: () => {}, recall: () => false }, clock.nowMs()),
       onPathMtu: ({ peer, pathMtuBytes }) => void this.fib.setPeer(peer, { pathMtuBytes }),
       onError: () => {},
     });

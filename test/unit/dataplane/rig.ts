@@ -11,6 +11,7 @@ import {
 } from '../../../src/dataplane/counters.ts';
 import { Engine } from '../../../src/dataplane/engine.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from '../../../src/dataplane/icmp-queue.ts';
+import { SENT_HEADERS_BYTES, SentHeaders } from '../../../src/dataplane/sent-headers.ts';
 import { Fib, type FibEntry, type FibSettings } from '../../../src/fib/fib.ts';
 import { loadNative } from '../../../src/io/load.ts';
 import { MemoryLink } from '../../../src/io/memory.ts';
@@ -80,6 +81,7 @@ export class Rig {
   readonly fib = new Fib({ capacityBytes: 1 << 20 });
   readonly counters = new Float64Array(new SharedArrayBuffer(counterBytes(64)));
   readonly clock = new HandClock();
+  readonly sentHeaders = new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES));
   readonly engine: Engine;
   readonly #device = new MemoryLink({ capacity: 512 });
   readonly #underlay = new MemoryLink({ capacity: 512 });
@@ -97,6 +99,7 @@ export class Rig {
       words: this.fib.words,
       counters: this.counters,
       icmp: this.#icmp,
+      sent: this.sentHeaders,
       engine,
       engines,
     });

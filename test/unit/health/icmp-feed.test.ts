@@ -30,7 +30,10 @@ beforeEach(() => {
     clock,
     source: () => OURS,
     isPeer: (address) => address === PEER,
-    relay: new IcmpRelay({ isLocal: () => true, send: (_to, message) => relayed.push(message) }, 0),
+    relay: new IcmpRelay(
+      { isLocal: () => true, recall: () => false, send: (_to, message) => relayed.push(message) },
+      0,
+    ),
     onPathMtu: (change) => changes.push(change),
     onError: (_peer, text) => errors.push(text),
   });

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { parseAddress } from '../../../src/base/address.ts';
 import {
   IcmpRelay,
+  type IcmpRelaySetup,
   PEER_RELAYS_BURST,
   PEER_RELAYS_PER_SECOND,
   RELAYS_BURST,
@@ -18,6 +19,7 @@ const POD = parseAddress('10.1.0.5');
 const REMOTE_POD = parseAddress('10.2.0.5');
 const STRANGER = parseAddress('198.51.100.7');
 const PATH_MTU = 1400;
+const OUTER_ID = 815;
 
 /** RFC 2003 §4, row by row: what came, and what the sender hears of it; undefined: nothing. */
 const ROWS: readonly [string, readonly number[], readonly number[] | undefined][] = [
@@ -52,12 +54,13 @@ interface Sent {
   readonly message: Uint8Array;
 }
 
-function scene(): { relay: IcmpRelay; sent: Sent[] } {
+function scene(recall?: IcmpRelaySetup['recall']): { relay: IcmpRelay; sent: Sent[] } {
   const sent: Sent[] = [];
   const relay = new IcmpRelay(
     {
       isLocal: (address) => address >>> 16 === POD >>> 16,
       send: (destination, message) => sent.push({ destination, message }),
+      recall: recall ?? (() => false),
     },
     0,
   );
@@ -74,6 +77,7 @@ const innerPacket = (change: Partial<Parameters<typeof buildIpv4>[0]> = {}): Uin
 function errorAbout(inner: Uint8Array, type: number, code: number, quotedBytes = 548): Uint8Array {
   const outer = buildIpv4({
     ...{ protocol: 4, ttl: 1, source: OURS, destination: PEER, payload: inner, dontFragment: true },
+    id: OUTER_ID,
   });
   const quote = outer.slice(0, quotedBytes);
   const message = new Uint8Array(8 + quote.length);
@@ -123,6 +127,23 @@ test('it is not relayed when it is too short, about a stranger, or must not be a
   assert.deepEqual(relay.counts, {
     ...{ relayed: 0, notForSender: 1, unknownSender: 2, unanswerable: 2, overLimit: 0 },
   });
+});
+
+test('of a packet that was sent lately a router need not quote more than 8 bytes', () => {
+  const inner = innerPacket({ id: 4711 });
+  const asked: unknown[] = [];
+  const { relay, sent } = scene((gateway, id, bytes, at, out) => {
+    asked.push([gateway, id, [...bytes.subarray(at, at + 8)]]);
+    out.set(inner.subarray(0, 28));
+    return true;
+  });
+  relayed(relay, errorAbout(inner, 3, 1, 20 + 8));
+  assert.deepEqual(asked, [[PEER, OUTER_ID, [...inner.subarray(0, 8)]]]);
+  assert.deepEqual(
+    sent.map(({ destination }) => destination),
+    [POD],
+  );
+  assert.deepEqual(sent[0]!.message.subarray(8), inner.subarray(0, 28));
 });
 
 test('no peer makes us send more than its share, and all of them no more than the whole', () => {
