@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { Server as LockServer } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { gatewayMetrics } from './admin/gateway-metrics.ts';
@@ -16,6 +15,7 @@ import type { Config } from './config/schema.ts';
 import { Publisher } from './dataplane/publisher.ts';
 import { Fib } from './fib/fib.ts';
 import { PathMtuTable } from './health/path-mtu.ts';
+import { PeerHealth } from './health/peer-health.ts';
 import { UnderlayIcmp } from './health/underlay-icmp.ts';
 import { lockDevice } from './host/device-lock.ts';
 import { cleanFormerFootprint, writeFootprint } from './host/footprint.ts';
@@ -50,26 +50,6 @@ const COLLECT_DELAYS_MS = [500, SNAPSHOT_DELAY_MS + 500];
 /** Soft state ages in minutes. */
 const AGING_INTERVAL_MS = 5000;
 
-/** Runs a gateway until it is told to stop. Rejects with a GatewayError when it cannot start or cannot go on. */
-export async function runGateway(configFile: string): Promise<void> {
-  const gateway = new Gateway(configFile);
-  const stopping = new AbortController();
-  const stop = () => stopping.abort();
-  const stopped = once(stopping.signal, 'abort');
-  const onHangup = () => void gateway.reload();
-  process.on('SIGHUP', onHangup);
-  process.once('SIGTERM', stop);
-  process.once('SIGINT', stop);
-  try {
-    await gateway.start(stopping.signal);
-    await Promise.race([stopped, gateway.failed]);
-  } finally {
-    await gateway.stop();
-    // Only now: without a listener the signal would end the process in the middle of it.
-    process.off('SIGHUP', onHangup);
-  }
-}
-
 /** The composition root: constructs every part, joins them, and takes them apart in the opposite order. */
 export class Gateway {
   readonly #clock: Clock = systemClock;
@@ -82,6 +62,7 @@ export class Gateway {
   readonly #configured: ConfiguredSources;
   readonly #pathMtu = new PathMtuTable();
   readonly #icmp: UnderlayIcmp;
+  readonly #health: PeerHealth;
   readonly #view: RunningGatewayView;
   readonly #metrics: Metrics;
   readonly #timers = new Set<Timer>();
@@ -153,6 +134,14 @@ export class Gateway {
       },
       config,
     );
+    this.#health = new PeerHealth({
+      fib: this.#fib,
+      pathMtu: this.#pathMtu,
+      clock: this.#clock,
+      logger: this.#logger,
+      config: () => this.#state.config,
+      underlay: () => this.#state.underlay,
+    });
     this.#icmp = new UnderlayIcmp({
       pathMtu: this.#pathMtu,
       clock: this.#clock,
@@ -162,8 +151,10 @@ export class Gateway {
       recall: (...words) => this.#state.plane?.recallSent(...words) ?? false,
       onPathMtu: ({ peer, pathMtuBytes }) => {
         this.#fib.setPeer(peer, { pathMtuBytes });
+        this.#health.pathReported(peer, pathMtuBytes);
         this.#logger.info({ peer: formatAddress(peer), pathMtuBytes }, 'path MTU changed');
       },
+      distrustsReports: (peer) => this.#health.distrustsReports(peer),
       onError: (peer, text) => this.#state.peerErrors.set(peer, text),
     });
     const parts: GatewayParts = {
@@ -173,6 +164,7 @@ export class Gateway {
       publisher: this.#publisher,
       pathMtu: this.#pathMtu,
       icmp: this.#icmp,
+      health: this.#health,
       clock: this.#clock,
       own: this.#configured.own,
       streams: this.#configured.streams,
@@ -209,6 +201,8 @@ export class Gateway {
     this.#tunnel.open();
     const deaf = this.#icmp.open();
     if (deaf !== undefined) this.#state.problems.note('icmp', `no ICMP: ${deaf}`);
+    const blind = this.#health.open(this.#native);
+    if (blind !== undefined) this.#state.problems.note('health', `gateways are not probed: ${blind}`);
     this.#nat = openServiceNat({
       native: this.#native,
       netlink: this.#netlink,
@@ -253,6 +247,7 @@ export class Gateway {
       () => this.#tunnel?.close(keepOnExit),
       () => this.#nat?.remove(),
       () => this.#icmp.close(),
+      () => this.#health.close(),
       () => this.#snapshot?.close(),
       () => this.#admin?.close(),
       () => this.#netlink?.close(),
@@ -294,11 +289,12 @@ export class Gateway {
       clock: this.#clock,
       logger: this.#logger,
       config: () => this.#state.config,
-      sendIcmp: this.#icmp.send,
+      slowPath: { sendIcmp: this.#icmp.send, onProbe: this.#health.onProbe },
       onUnderlay: (underlay) => {
         this.#state.underlay = underlay;
         this.#addressesChanged();
         this.#applyNat();
+        this.#health.configure();
       },
       onOpened: ({ device, plane }) => {
         this.#state.device = device;
@@ -389,6 +385,7 @@ export class Gateway {
     if (local !== undefined) this.#announce({ cidrs: local });
     // A gateway that was gone for a while comes back as a new peer, and the path to it is still the one that was learned.
     for (const { peer, pathMtuBytes } of this.#pathMtu.learned()) this.#fib.setPeer(peer, { pathMtuBytes });
+    this.#health.peersChanged();
     this.#metrics.observePublish(durationMs / 1000);
     this.#logger.info(
       { set: set.length, removed: removed.length, durationMs: Number(durationMs.toFixed(3)) },
@@ -413,6 +410,7 @@ export class Gateway {
       await this.#applyConfig(state.config, effective);
       state.config = effective;
       this.#applyNat();
+      this.#health.configure();
       if (changed.length > 0) state.loadedWallMs = atWallMs;
       state.lastReload = { atWallMs, ok: true, error: null };
       const later = `these changes take effect only after a restart: ${restartNeeded.join(', ')}`;

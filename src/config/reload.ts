@@ -21,6 +21,12 @@ export const LIVE_FIELDS: ReadonlySet<string> = new Set([
   'services.masquerade',
   'services.keepSource',
   'host.checks',
+  'health.probes',
+  'health.interval',
+  'health.deadAfter',
+  'health.hold',
+  'health.allDead',
+  'health.pathMtu',
   'log.level',
 ]);
 

@@ -180,6 +180,33 @@ const hostSection = section({
     .prefault('warn'),
 });
 
+const healthSection = section({
+  probes: choice(['auto', 'required', 'off'])
+    .describe(
+      'whether gateways are probed: auto uses one that never answered all the same, since not all can answer; required does not; off uses all',
+    )
+    .prefault('auto'),
+  interval: duration(10)
+    .describe('between two probes of a gateway; with more than 250 gateways it grows with their number')
+    .prefault('500ms'),
+  deadAfter: duration(50)
+    .describe(
+      'a gateway that answered once and leaves probes unanswered for this long is dead: its flows move',
+    )
+    .prefault('2s'),
+  hold: duration(0)
+    .describe('a dead gateway that answers again gets its flows back after this long')
+    .prefault('5s'),
+  allDead: choice(['fail-closed', 'fail-open'])
+    .describe(
+      'what happens to packets when every gateway is dead: they are answered with ICMP host unreachable, or sent all the same',
+    )
+    .prefault('fail-closed'),
+  pathMtu: flag()
+    .describe('find the path MTU of each gateway that answers with padded probes (RFC 8899); needs no ICMP')
+    .prefault(true),
+});
+
 const adminSection = section({
   listen: listenOr('none').describe('where the admin API listens').prefault('127.0.0.1:9461'),
 });
@@ -207,6 +234,7 @@ export const configSchema = across(
     services: servicesSection.prefault({}),
     routes: routesSection.prefault({}),
     host: hostSection.prefault({}),
+    health: healthSection.prefault({}),
     admin: adminSection.prefault({}),
     state: stateSection.prefault({}),
     log: logSection.prefault({}),

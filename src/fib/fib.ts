@@ -96,6 +96,9 @@ export class Fib {
   configure(settings: FibSettings): void {
     this.#writeAllowed(settings.allowedSources);
     this.#clusters.setTransit(settings.transit);
+    const failOpen = settings.failOpen ?? false;
+    this.#peers.setFailOpen(failOpen);
+    this.#groups.setFailOpen(failOpen);
     const store = (word: number, value: number) => Atomics.store(this.words, word, value);
     store(SETTINGS.SOURCE, settings.source);
     store(SETTINGS.TUNNEL_ADDRESS, settings.tunnelAddress);

@@ -1,3 +1,4 @@
+import { FlowSend, FlowSink } from './agent/flows.ts';
 import { PingSeries } from './agent/ping.ts';
 import { Capture, SizeExpectation, sendPackets, sendSizes } from './agent/raw-packets.ts';
 import { reachability } from './agent/reachability.ts';
@@ -12,7 +13,8 @@ type Handlers = {
 
 const captures = new Map<number, Capture>();
 let pinging: PingSeries | undefined;
-let flowing: UdpFlow | undefined;
+let flowing: UdpFlow | FlowSend | undefined;
+const sinks = new Map<number, FlowSink>();
 
 const handlers: Handlers = {
   async ping(request: PingRequest) {
@@ -34,6 +36,18 @@ const handlers: Handlers = {
   async udpFlow(request: UdpFlowRequest) {
     flowing = new UdpFlow(request);
     return flowing.run();
+  },
+  async flowSink({ port }) {
+    sinks.set(port, await FlowSink.open(port));
+    return null;
+  },
+  async flowsSeen({ port }) {
+    return sinks.get(port)?.seen() ?? [];
+  },
+  async flowSend(request) {
+    const send = new FlowSend(request);
+    flowing = send;
+    return send.run();
   },
   async tcpSink({ port }) {
     await tcpSink(port);
