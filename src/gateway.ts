@@ -134,29 +134,8 @@ export class Gateway {
       },
       config,
     );
-    this.#health = new PeerHealth({
-      fib: this.#fib,
-      pathMtu: this.#pathMtu,
-      clock: this.#clock,
-      logger: this.#logger,
-      config: () => this.#state.config,
-      underlay: () => this.#state.underlay,
-    });
-    this.#icmp = new UnderlayIcmp({
-      pathMtu: this.#pathMtu,
-      clock: this.#clock,
-      source: () => this.#state.underlay?.address,
-      isPeer: (address) => this.#fib.hasPeer(address),
-      isLocal: (address) => this.#table.isLocal(address),
-      recall: (...words) => this.#state.plane?.recallSent(...words) ?? false,
-      onPathMtu: ({ peer, pathMtuBytes }) => {
-        this.#fib.setPeer(peer, { pathMtuBytes });
-        this.#health.pathReported(peer, pathMtuBytes);
-        this.#logger.info({ peer: formatAddress(peer), pathMtuBytes }, 'path MTU changed');
-      },
-      distrustsReports: (peer) => this.#health.distrustsReports(peer),
-      onError: (peer, text) => this.#state.peerErrors.set(peer, text),
-    });
+    this.#health = this.#makeHealth();
+    this.#icmp = this.#makeIcmp();
     const parts: GatewayParts = {
       state: this.#state,
       table: this.#table,
@@ -277,6 +256,35 @@ export class Gateway {
   /** Rejects when something happened that the gateway cannot mend. */
   get failed(): Promise<never> {
     return this.#failed.promise;
+  }
+
+  #makeHealth(): PeerHealth {
+    return new PeerHealth({
+      fib: this.#fib,
+      pathMtu: this.#pathMtu,
+      clock: this.#clock,
+      logger: this.#logger,
+      config: () => this.#state.config,
+      underlay: () => this.#state.underlay,
+    });
+  }
+
+  #makeIcmp(): UnderlayIcmp {
+    return new UnderlayIcmp({
+      pathMtu: this.#pathMtu,
+      clock: this.#clock,
+      source: () => this.#state.underlay?.address,
+      isPeer: (address) => this.#fib.hasPeer(address),
+      isLocal: (address) => this.#table.isLocal(address),
+      recall: (...words) => this.#state.plane?.recallSent(...words) ?? false,
+      onPathMtu: ({ peer, pathMtuBytes }) => {
+        this.#fib.setPeer(peer, { pathMtuBytes });
+        this.#health.pathReported(peer, pathMtuBytes);
+        this.#logger.info({ peer: formatAddress(peer), pathMtuBytes }, 'path MTU changed');
+      },
+      distrustsReports: (peer) => this.#health.distrustsReports(peer),
+      onError: (peer, text) => this.#state.peerErrors.set(peer, text),
+    });
   }
 
   #makeTunnelOwner(native: Native, netlink: Netlink): TunnelOwner {

@@ -82,6 +82,9 @@ export interface GatewayParts {
   readonly reload: () => Promise<ReloadResult>;
 }
 
+/** Dead gateways that are problems by name. */
+const DEAD_SHOWN = 5;
+
 /** Answers the admin API from the parts of the running gateway. Reads only. */
 export class RunningGatewayView implements GatewayView {
   readonly #parts: GatewayParts;
@@ -280,7 +283,7 @@ export class RunningGatewayView implements GatewayView {
   }
 
   problems(): string[] {
-    const { state, table, publisher } = this.#parts;
+    const { state, table, publisher, fib } = this.#parts;
     const problems = state.problems.list();
     if (publisher.isBehind)
       problems.push('the FIB image is full: the packet path has older routes than the table');
@@ -298,6 +301,13 @@ export class RunningGatewayView implements GatewayView {
         );
       }
     }
+    const dead = fib.peers().filter(({ alive }) => !alive);
+    for (const { address, clusters } of dead.slice(0, DEAD_SHOWN)) {
+      problems.push(
+        `gateway ${formatAddress(address)} of ${clusters.join(', ')} does not answer probes: its flows go to others, if there are any`,
+      );
+    }
+    if (dead.length > DEAD_SHOWN) problems.push(`${dead.length - DEAD_SHOWN} more gateways do not answer`);
     const plane = state.plane;
     if (plane !== undefined && plane.running < plane.configured) {
       problems.push(

@@ -47,6 +47,8 @@ export class PathMtuTable {
     if (
       value < PATH_MTU_BYTES_MIN ||
       value >= sentBytes ||
+      // Probes say the same, and go on saying it.
+      (known?.source === 'probe' && value === known.pathMtuBytes) ||
       (known !== undefined && value > known.pathMtuBytes)
     ) {
       this.#ignored += 1;

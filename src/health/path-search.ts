@@ -3,14 +3,15 @@ import { PATH_MTU_BYTES_MIN } from './path-mtu.ts';
 /** Sizes of a round: with eight the range of an Ethernet MTU is searched to the byte in four rounds, that of jumbo frames in five. */
 const SIZES = 8;
 
-/** Times that a size is tried in a round before it counts as too large (RFC 8899 §5.1.2, MAX_PROBES). */
-const TRIES = 3;
+/** Times that a size is tried in a round before it counts as too large (RFC 8899 §5.1.2 has 3 as MAX_PROBES, of one size at a time). */
+const TRIES = 4;
 
 /** Probes of the size in force lost one after another, while small ones arrive, that make a black hole (RFC 8899 §4.3). */
 const BLACK_HOLE = 5;
 
-/** Least time between two tries of one size, so that one burst of loss does not hit them all. */
+/** Least time between two tries of one size, so that one burst of loss does not hit them all; of the size in force, whose loss costs more. */
 const TRY_GAP_MS = 30;
+const CONFIRM_GAP_MS = 100;
 
 /** A path that became wider is noticed by a probe this much larger than the size in force; links differ by no less. */
 const RAISE_BYTES = 4;
@@ -32,12 +33,15 @@ interface Round {
   readonly answered: Set<number>;
   tries: number;
   triedMs: number;
+  /** What was sent behind the last try has arrived: so would have what is still missing of it. */
+  isOver: boolean;
 }
 
 /** Of the probe of the size in force that is under way, or was last. */
 interface Confirmation {
-  sentMs: number;
+  readonly sentMs: number;
   isAnswered: boolean;
+  isOver: boolean;
 }
 
 /**
@@ -97,10 +101,16 @@ export class PathSearch {
     this.#search(0, high + 1, nowMs);
   }
 
-  /** A probe of this size arrived. Those below PATH_MTU_BYTES_MIN only say that the path lives. */
-  answered(bytes: number, nowMs: number): void {
+  /**
+   * A probe of this size, which left at `sentMs`, arrived. One below PATH_MTU_BYTES_MIN says that the path lives, and that what left before it
+   * and has not arrived is lost.
+   */
+  answered(bytes: number, sentMs: number, nowMs: number): void {
     if (bytes < PATH_MTU_BYTES_MIN) {
       this.#smallSinceMiss += 1;
+      if (this.#round !== undefined && sentMs >= this.#round.triedMs) this.#round.isOver = true;
+      if (this.#confirmation !== undefined && sentMs >= this.#confirmation.sentMs)
+        this.#confirmation.isOver = true;
       return;
     }
     const round = this.#round;
@@ -114,7 +124,7 @@ export class PathSearch {
   }
 
   /**
-   * The sizes to probe now. `timeoutMs`: when an answer is overdue. `isConfirming`: it is time to confirm the size in force; after a miss it is
+   * The sizes to probe now; the caller sends a small probe behind them. `timeoutMs`: when an answer is overdue. `isConfirming`: it is time to confirm the size in force; after a miss it is
    * at every call.
    */
   due(nowMs: number, timeoutMs: number, isConfirming: boolean): readonly number[] {
@@ -128,21 +138,23 @@ export class PathSearch {
     const round = this.#round;
     if (round === undefined) {
       const last = this.#confirmation;
-      return last === undefined || last.isAnswered ? this.#startsMs : last.sentMs + timeoutMs;
+      if (last === undefined || last.isAnswered) return this.#startsMs;
+      return last.sentMs + (last.isOver ? CONFIRM_GAP_MS : timeoutMs);
     }
-    if (round.tries === 0) return round.triedMs;
+    if (round.tries === 0 || (round.tries === TRIES && round.isOver)) return round.triedMs;
     return round.triedMs + (round.tries < TRIES ? TRY_GAP_MS : timeoutMs);
   }
 
   #dueInRound(round: Round, nowMs: number, timeoutMs: number): readonly number[] {
     if (round.tries === TRIES) {
-      if (nowMs - round.triedMs < timeoutMs) return [];
+      if (!round.isOver && nowMs - round.triedMs < timeoutMs) return [];
       this.#endRound(round, nowMs);
       return this.#round === undefined ? [] : this.#dueInRound(this.#round, nowMs, timeoutMs);
     }
     if (round.tries > 0 && nowMs - round.triedMs < TRY_GAP_MS) return [];
     round.tries += 1;
     round.triedMs = nowMs;
+    round.isOver = false;
     const largest = Math.max(0, ...round.answered);
     return round.sizes.filter((size) => size > largest);
   }
@@ -150,7 +162,10 @@ export class PathSearch {
   #dueBetween(nowMs: number, timeoutMs: number, isConfirming: boolean): readonly number[] {
     const due: number[] = [];
     const last = this.#confirmation;
-    const isOverdue = last !== undefined && !last.isAnswered && nowMs - last.sentMs >= timeoutMs;
+    const isOverdue =
+      last !== undefined &&
+      !last.isAnswered &&
+      nowMs - last.sentMs >= (last.isOver ? CONFIRM_GAP_MS : timeoutMs);
     if (isOverdue) this.#miss();
     // What small probes do not survive either is no matter of size.
     if (this.#missed >= BLACK_HOLE && this.#smallSinceMiss > 1) {
@@ -159,7 +174,7 @@ export class PathSearch {
       return this.#round === undefined ? [] : this.#dueInRound(this.#round, nowMs, timeoutMs);
     }
     if (last === undefined || isOverdue || (last.isAnswered && isConfirming)) {
-      this.#confirmation = { sentMs: nowMs, isAnswered: false };
+      this.#confirmation = { sentMs: nowMs, isAnswered: false, isOver: false };
       due.push(this.#found);
     }
     if (this.#found < this.#linkMtuBytes && nowMs - this.#raisedMs >= RAISE_INTERVAL_MS) {
@@ -193,6 +208,7 @@ export class PathSearch {
       answered: new Set(),
       tries: 0,
       triedMs: nowMs,
+      isOver: false,
     };
   }
 

@@ -8,9 +8,9 @@ import type { TakeProbe } from '../dataplane/icmp-queue.ts';
 import type { Fib } from '../fib/fib.ts';
 import type { Native } from '../io/native.ts';
 import { ProbeSocket } from '../io/probe-socket.ts';
-import { type Probe, writeProbe } from '../packet/probe.ts';
 import type { PathMtuTable } from './path-mtu.ts';
 import type { PeerHealthState } from './peer-probes.ts';
+import { type Probe, writeProbe } from './probe-packet.ts';
 import { type ProbeCounts, Prober, type ProbeSettings } from './prober.ts';
 
 export interface PeerHealthSetup {

@@ -1,7 +1,8 @@
 import type { Address } from '../base/address.ts';
-import { PROBE_BYTES_MIN, PROBE_KIND, type Probe } from '../packet/probe.ts';
+import { PROBE_BYTES_MIN, PROBE_KIND } from '../packet/probe.ts';
 import { Liveness, type LivenessState, type LivenessTimes } from './liveness.ts';
 import { PathSearch } from './path-search.ts';
+import type { Probe } from './probe-packet.ts';
 import { RoundTrips } from './round-trips.ts';
 
 export interface ProbeTimes extends LivenessTimes {
@@ -28,8 +29,10 @@ interface Outstanding {
   readonly sentMs: number;
   readonly bytes: number;
   readonly kind: number;
-  /** Small probes: counted as lost or answered already. */
-  settled: boolean;
+  /** In loss and round-trip time: one small probe an interval. */
+  readonly isCounted: boolean;
+  /** Counted as lost already. */
+  isSettled: boolean;
 }
 
 /** Probes whose answers are waited for. A path with a long delay has few sizes a round; what is older is lost. */
@@ -105,8 +108,9 @@ export class PeerProbes {
     }
     let nextMs = this.#smallDueMs;
     if (times.searchesPath && this.#kind !== undefined && this.state !== 'dead') {
-      for (const bytes of this.#search.due(nowMs, timeoutMs, isSmallDue))
-        this.#send(this.#kind, bytes, nowMs);
+      const sizes = this.#search.due(nowMs, timeoutMs, isSmallDue);
+      for (const bytes of sizes) this.#send(this.#kind, bytes, nowMs);
+      if (sizes.length > 0) this.#send(this.#kind, PROBE_BYTES_MIN, nowMs);
       nextMs = Math.min(nextMs, this.#search.nextMs(timeoutMs));
     }
     return Math.max(1, nextMs - nowMs);
@@ -127,9 +131,9 @@ export class PeerProbes {
     // What answers by itself proves more than what only forwards.
     if (this.#kind !== PROBE_KIND.REQUEST) this.#kind = outstanding.kind;
     this.#liveness.answered(nowMs);
-    this.#search.answered(probe.outerBytes, nowMs);
-    if (outstanding.bytes === PROBE_BYTES_MIN) {
-      if (!outstanding.settled) this.#trips.settle(true);
+    this.#search.answered(probe.outerBytes, outstanding.sentMs, nowMs);
+    if (outstanding.isCounted) {
+      if (!outstanding.isSettled) this.#trips.settle(true);
       this.#trips.countAnswered(nowMs - outstanding.sentMs);
     }
     return true;
@@ -164,21 +168,21 @@ export class PeerProbes {
     // A dead peer may come back as something else at the same address.
     const kind = this.state === 'dead' ? undefined : this.#kind;
     if (kind !== undefined) {
-      this.#send(kind, PROBE_BYTES_MIN, nowMs);
+      this.#send(kind, PROBE_BYTES_MIN, nowMs, true);
       return;
     }
     this.#requests += 1;
-    this.#send(PROBE_KIND.REQUEST, PROBE_BYTES_MIN, nowMs);
+    this.#send(PROBE_KIND.REQUEST, PROBE_BYTES_MIN, nowMs, true);
     if (this.#requests > REQUESTS_ALONE && this.#setup.canReflect())
-      this.#send(PROBE_KIND.REFLECTED, PROBE_BYTES_MIN, nowMs, true);
+      this.#send(PROBE_KIND.REFLECTED, PROBE_BYTES_MIN, nowMs);
   }
 
-  #send(kind: number, bytes: number, nowMs: number, settled = false): void {
+  #send(kind: number, bytes: number, nowMs: number, isCounted = false): void {
     const { address, keyHigh, keyLow, send } = this.#setup;
     this.#sequence = (this.#sequence + 1) >>> 0;
     const sequence = this.#sequence;
     if (this.#outstanding.size >= OUTSTANDING_MAX) this.#forgetOldest();
-    this.#outstanding.set(sequence, { sentMs: nowMs, bytes, kind, settled });
+    this.#outstanding.set(sequence, { sentMs: nowMs, bytes, kind, isCounted, isSettled: false });
     send(address, { kind, outerBytes: bytes, keyHigh, keyLow, sequence }, bytes);
   }
 
@@ -191,8 +195,8 @@ export class PeerProbes {
     for (const [sequence, outstanding] of this.#outstanding) {
       const ageMs = nowMs - outstanding.sentMs;
       if (ageMs < timeoutMs) break;
-      if (outstanding.bytes === PROBE_BYTES_MIN && !outstanding.settled) {
-        outstanding.settled = true;
+      if (outstanding.isCounted && !outstanding.isSettled) {
+        outstanding.isSettled = true;
         this.#trips.settle(false);
       }
       // A late answer still shows that the peer lives.

@@ -1,8 +1,9 @@
 import type { Address } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { KeyedBuckets, TokenBucket } from '../base/token-bucket.ts';
-import { PROBE_BYTES_MIN, PROBE_KIND, type Probe, readProbe } from '../packet/probe.ts';
+import { PROBE_BYTES_MIN, PROBE_KIND } from '../packet/probe.ts';
 import { type PeerHealthState, PeerProbes, type ProbeTimes } from './peer-probes.ts';
+import { type Probe, readProbe } from './probe-packet.ts';
 
 /** `required`: a peer that has not answered yet is not used. `off`: nobody is probed, but probes of others are answered. */
 export type ProbeMode = 'auto' | 'required' | 'off';
