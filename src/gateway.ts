@@ -38,6 +38,7 @@ import { Table } from './table/table.ts';
 import { ConfigFileWatch } from './watch/config-file.ts';
 import { ConfiguredSources } from './watch/configured-sources.ts';
 import type { OwnGateway } from './watch/own-gateway.ts';
+import { protectedCidrs, ServerAddresses } from './watch/server-addresses.ts';
 import { SourceRunner } from './watch/source-runner.ts';
 
 /** How long the start waits for the sources; what they know later comes later. */
@@ -63,6 +64,7 @@ export class Gateway {
   readonly #pathMtu = new PathMtuTable();
   readonly #icmp: UnderlayIcmp;
   readonly #health: PeerHealth;
+  readonly #servers: ServerAddresses;
   readonly #view: RunningGatewayView;
   readonly #metrics: Metrics;
   readonly #timers = new Set<Timer>();
@@ -134,6 +136,10 @@ export class Gateway {
       },
       config,
     );
+    this.#servers = new ServerAddresses({
+      tunnelAddress: () => this.#state.config.tunnel.address,
+      onChange: () => this.#reconfigureTable(),
+    });
     this.#health = this.#makeHealth();
     this.#icmp = this.#makeIcmp();
     const parts: GatewayParts = {
@@ -227,6 +233,7 @@ export class Gateway {
       () => this.#nat?.remove(),
       () => this.#icmp.close(),
       () => this.#health.close(),
+      () => this.#servers.close(),
       () => this.#snapshot?.close(),
       () => this.#admin?.close(),
       () => this.#netlink?.close(),
@@ -460,6 +467,7 @@ export class Gateway {
       local: config.cluster.cidrs,
       ownAddresses: this.#netlink?.addresses().map((entry) => entry.address) ?? [],
       underlay: underlay?.address ?? null,
+      protected: protectedCidrs(config.security.protect, this.#servers.list),
       gatewayGraceMs: config.tunnel.gatewayGrace,
     };
     // Hosts with many pods see addresses come and go all day, and judging 100,000 claims again is not free.

@@ -16,6 +16,7 @@ export const LIVE_FIELDS: ReadonlySet<string> = new Set([
   'watch',
   'security.decapsulateFrom',
   'security.innerSource',
+  'security.protect',
   'security.transit',
   'services.cidrs',
   'services.masquerade',

@@ -22,6 +22,8 @@ import { gatewaySchema, watchSchema } from './watch-schema.ts';
 /** The FIB holds this many prefixes; a list beyond it could not be used. */
 export const CIDRS_MAX = 1_000_000;
 const WATCHES_MAX = 64;
+/** Each claim is compared with each of them. */
+const PROTECTED_MAX = 256;
 const WORKERS_MAX = 32;
 /** RFC 791: every host must accept datagrams of 576 bytes, so a smaller tunnel breaks what relies on it. */
 const TUNNEL_MTU_MIN = 576;
@@ -141,6 +143,11 @@ const securitySection = section({
       'which inner sources a peer may send: those of its clusters, of any remote cluster, or any (RFC 2827)',
     )
     .prefault('strict'),
+  protect: list(cidrOrAddress(), 'CIDRs', 0, PROTECTED_MAX)
+    .describe(
+      'what no remote cluster may claim, nor anything around it; API servers and etcds that this gateway reads are protected in any case',
+    )
+    .prefault([]),
   transit: list(label(), 'cluster names', 0, CLUSTERS_MAX)
     .describe(
       'remote clusters for which we also forward what other remote clusters send them; else only our own CIDRs are accepted as inner destinations',

@@ -177,6 +177,12 @@ export class Fib {
     return findPeer(this.words, address) >= 0;
   }
 
+  /** Whether some entry has no other gateway alive than this one. */
+  isNeeded(address: Address): boolean {
+    const peer = findPeer(this.words, address);
+    return peer >= 0 && this.#groups.isNeeded(peer);
+  }
+
   /** As `peers`, without what takes time to gather. */
   *peerAddresses(): Generator<{ readonly index: number; readonly address: Address }> {
     for (const index of this.#peers.indexes())

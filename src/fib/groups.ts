@@ -133,6 +133,17 @@ export class Groups implements Reclaimer {
     }
   }
 
+  /** Whether some group has no other member alive than this peer. Looks at every group: for changes of a gateway, not for packets. */
+  isNeeded(peer: number): boolean {
+    return this.#states.some((state) => {
+      const member = state?.peers.indexOf(peer) ?? -1;
+      if (state === undefined || member < 0 || state.members.weights[member] === 0) return false;
+      return !state.peers.some(
+        (other, index) => index !== member && state.members.weights[index]! > 0 && this.#peers.isAlive(other),
+      );
+    });
+  }
+
   /** Where every gateway is dead, flows are shared as though all were alive, or, without it, go nowhere. */
   setFailOpen(failOpen: boolean): void {
     if (failOpen === this.#failOpen) return;

@@ -41,6 +41,7 @@ export class PeerHealth {
       linkMtuBytes: () => underlay()?.mtuBytes ?? 0,
       canReflect: () => this.#listens(),
       send: (peer, probe, bytes) => this.#send(peer, probe, bytes),
+      isNeeded: (peer) => setup.fib.isNeeded(peer),
       onUse: (peer, isUsed, health) => this.#use(peer, isUsed, health),
       onPathMtu: (peer, pathMtuBytes) => this.#pathFound(peer, pathMtuBytes),
       onGone: (peer) => this.#setup.pathMtu.forgetProbed(peer),
@@ -136,7 +137,9 @@ export class PeerHealth {
     const source = this.#setup.underlay()?.address;
     const socket = this.#socket;
     if (source === undefined || socket === undefined) return;
-    socket.send(source, peer, writeProbe(socket.view, socket.bytes, source, peer, probe, bytes));
+    const { tunnel } = this.#setup.config();
+    const { view, bytes: room } = socket;
+    socket.send(source, peer, writeProbe(view, room, source, peer, probe, bytes, tunnel));
   }
 
   #use(peer: Address, isUsed: boolean, health: PeerHealthState): void {

@@ -15,7 +15,14 @@ import {
 /** Probes are as important as routing messages and rarer: CS6 (RFC 2474 §4.2.2), so that a full queue does not look like a dead peer. */
 const TOS = 0xc0;
 
+/** Of the inner header, and of the outer one where that has the TTL of what it carries (`tunnel.ttl: inherit`). */
 const TTL = 64;
+
+/** How packets of the gateway leave, so that probes share their fate. */
+export interface OuterFields {
+  readonly ttl: number | 'inherit';
+  readonly dscp: number | 'inherit';
+}
 
 export interface Probe {
   readonly kind: number;
@@ -38,6 +45,7 @@ export function writeProbe(
   peer: number,
   probe: Probe,
   lengthBytes: number,
+  { ttl, dscp }: OuterFields = { ttl: 'inherit', dscp: 'inherit' },
 ): number {
   const inner = ENCAPSULATION_BYTES;
   const innerBytes = lengthBytes - inner;
@@ -67,7 +75,9 @@ export function writeProbe(
   const sum =
     addresses + PROTOCOL.UDP + udpBytes + sumBytes(bytes, udp, PROBE_UDP.HEADER_BYTES + PROBE_PAYLOAD_BYTES);
   writeU16(bytes, udp + PROBE_UDP.CHECKSUM, ~foldSum(sum) & 0xffff || 0xffff);
-  encapsulate(view, inner, innerBytes, source, peer, TOS, TTL, probe.sequence & 0xffff, IPV4.DF);
+  const tos = dscp === 'inherit' ? TOS : dscp << 2;
+  const outerTtl = ttl === 'inherit' ? TTL : ttl;
+  encapsulate(view, inner, innerBytes, source, peer, tos, outerTtl, probe.sequence & 0xffff, IPV4.DF);
   return lengthBytes;
 }
 

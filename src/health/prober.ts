@@ -23,6 +23,8 @@ export interface ProberSetup {
   readonly canReflect: () => boolean;
   /** Sends a probe in an outer packet of `bytes`; what cannot be sent is lost. */
   readonly send: (peer: Address, probe: Probe, bytes: number) => void;
+  /** Whether some route has no other gateway alive than this one. */
+  readonly isNeeded: (peer: Address) => boolean;
   /** Whether packets go to the peer changed. */
   readonly onUse: (peer: Address, isUsed: boolean, health: PeerHealthState) => void;
   readonly onPathMtu: (peer: Address, pathMtuBytes: number) => void;
@@ -201,10 +203,13 @@ export class Prober {
   }
 
   #report(address: Address, probed: Probed): void {
-    const { settings, onUse, onPathMtu } = this.#setup;
+    const { settings, isNeeded, onUse, onPathMtu } = this.#setup;
     const { mode } = settings();
     const { state, pathMtuBytes } = probed.probes;
-    const isUsed = mode === 'off' || state === 'alive' || (state === 'unknown' && mode === 'auto');
+    // The hold is to spare flows a second move; those that have nowhere else to go have waited long enough.
+    const endsHold = state === 'recovering' && (probed.isUsed || isNeeded(address));
+    const isUsed =
+      mode === 'off' || state === 'alive' || (state === 'unknown' && mode === 'auto') || endsHold;
     if (isUsed !== probed.isUsed) {
       probed.isUsed = isUsed;
       onUse(address, isUsed, probed.probes.health);

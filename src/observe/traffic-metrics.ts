@@ -133,6 +133,11 @@ export const TRAFFIC: readonly MetricDefinition[] = [
     'Packets from the underlay that were probes of peers, or answers to ours: neither forwarded nor dropped.',
     TOTAL.INBOUND_PROBES,
   ),
+  total(
+    'isthmus_ecn_unused_packets_total',
+    'Packets from the underlay with a pair of inner and outer ECN field that no sender makes (RFC 6040 section 4.2); one of them is dropped as ecn-illegal.',
+    TOTAL.ECN_UNUSED,
+  ),
   {
     name: 'isthmus_transmitted_packets_total',
     type: 'counter',

@@ -4,7 +4,7 @@ import type { PeerRow } from '../../src/admin/view.ts';
 import { poll } from '../../src/measure/topology.ts';
 import { type TwoClusters, twoClusters } from '../../src/measure/two-clusters.ts';
 import { type FlowSeen, TRAFFIC_AGENT } from './topology/agent-commands.ts';
-import { type GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
+import { GatewayProcess, type JoinedClusters, joinClusters } from './topology/gateway-process.ts';
 import { inScene, systemTest } from './topology/scene.ts';
 
 const PORT = 5003;
@@ -180,3 +180,30 @@ systemTest(
 async function joinWith(health: object): Promise<JoinedClusters> {
   return joinClusters(await twoClusters(), { health });
 }
+
+systemTest('a gateway that is no Isthmus is probed by what it reflects, and its path too', async () => {
+  await inScene(
+    async () => {
+      const scene = await twoClusters({ flat: true });
+      const gwA = new GatewayProcess(scene.topology, scene.a.gateways[0]!);
+      gwA.configure(scene.a, scene.b, { health: { interval: '50ms', deadAfter: '250ms', hold: '500ms' } });
+      gwA.start();
+      await gwA.ready();
+      return { ...scene, gwA };
+    },
+    async ({ gwA, b }) => {
+      const { machine, address } = b.gateways[0]!;
+      assert.equal((await peerOf(gwA, address))?.health.state, 'unknown');
+      assert.equal((await peerOf(gwA, address))?.alive, true, 'it may be one that cannot answer');
+      const peer = await machine.agent(TRAFFIC_AGENT);
+      await peer.call('decapsulate', null);
+      const isFound = ({ health, pathMtuSource }: PeerRow) =>
+        health.state === 'alive' && health.answers === 'reflected' && pathMtuSource === 'probe';
+      const row = await untilPeer(gwA, address, 'it answers', isFound);
+      assert.equal(row.pathMtuBytes, 1500);
+      assert.ok(row.health.roundTripMs !== null && row.health.roundTripMs > 0);
+      await peer.close();
+      await untilPeer(gwA, address, 'it is dead', ({ alive, health }) => !alive && health.state === 'dead');
+    },
+  );
+});

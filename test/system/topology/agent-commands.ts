@@ -43,6 +43,9 @@ export interface AgentCommands {
   /** All that was captured so far. */
   captured: { request: { protocol: number }; answer: readonly string[] };
 
+  /** Decapsulates IPIP and sends on what comes out, as a kernel's tunnel does, as long as the agent lives. */
+  decapsulate: { request: null; answer: null };
+
   /** Answers when every earlier command has begun: a receiver is open before the sender is asked. */
   begun: { request: null; answer: null };
 

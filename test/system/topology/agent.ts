@@ -1,6 +1,6 @@
 import { FlowSend, FlowSink } from './agent/flows.ts';
 import { PingSeries } from './agent/ping.ts';
-import { Capture, SizeExpectation, sendPackets, sendSizes } from './agent/raw-packets.ts';
+import { Capture, decapsulate, SizeExpectation, sendPackets, sendSizes } from './agent/raw-packets.ts';
 import { reachability } from './agent/reachability.ts';
 import { tcpSend, tcpSink } from './agent/tcp-stream.ts';
 import { UdpFlow, udpEcho } from './agent/udp-flow.ts';
@@ -63,6 +63,10 @@ const handlers: Handlers = {
     const capture = captures.get(protocol);
     if (capture === undefined) throw new Error(`no capture of protocol ${protocol} runs`);
     return capture.packets();
+  },
+  async decapsulate() {
+    decapsulate();
+    return null;
   },
   sendSizes,
   async begun() {

@@ -99,6 +99,7 @@ export const EVERY_FIELD = {
   security: {
     decapsulateFrom: ['172.31.9.0/24', '172.31.0.7'],
     innerSource: 'loose',
+    protect: ['172.31.8.0/24', '10.250.0.1'],
     transit: ['west'],
   },
   services: { cidrs: ['10.96.0.0/16'], masquerade: 'never', keepSource: true },

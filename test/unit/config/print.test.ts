@@ -152,6 +152,7 @@ const config: fc.Arbitrary<Config> = fc.record({
   watch: fc.uniqueArray(source, { maxLength: 4, selector: sourceName }),
   security: fc.record({
     decapsulateFrom: fc.array(cidr, { maxLength: 4 }),
+    protect: fc.array(cidr, { maxLength: 4 }),
     innerSource: fc.constantFrom('strict', 'loose', 'off'),
     transit: fc.array(
       label.map((name) => `r${name}`),

@@ -132,6 +132,19 @@ describe('ten thousand flows over a group', () => {
     assert.deepEqual(assign(fib), before);
   });
 
+  test('need a gateway that no other one stands in for', () => {
+    const fib = fibWith(
+      entry('10.2.0.0/16', 'west', '172.31.0.1', '172.31.0.2', '172.31.0.3*0'),
+      entry('10.3.0.0/16', 'north', '172.31.0.4'),
+    );
+    const needed = () => [1, 2, 3, 4, 5].filter((last) => fib.isNeeded(address(`172.31.0.${last}`)));
+    assert.deepEqual(needed(), [4]);
+    fib.setPeer(address('172.31.0.1'), { alive: false });
+    assert.deepEqual(needed(), [2, 4]);
+    fib.setPeer(address('172.31.0.2'), { alive: false });
+    assert.deepEqual(needed(), [1, 2, 4]);
+  });
+
   test('avoid a gateway that was dead before the group was made', () => {
     const fib = fibWith(entry('10.3.0.0/16', 'north', '172.31.0.1'));
     fib.setPeer(address('172.31.0.1'), { alive: false });

@@ -58,6 +58,17 @@ test('a reflected probe is addressed from us to us, the others to the peer, all 
   }
 });
 
+test('its outer header is like that of the packets: TTL and DSCP as configured', () => {
+  const bytes = new Uint8Array(PROBE_BYTES_MIN);
+  const probe = { kind: PROBE_KIND.REQUEST, outerBytes: PROBE_BYTES_MIN, keyHigh: 1, keyLow: 2, sequence: 3 };
+  const write = (ttl: number | 'inherit', dscp: number | 'inherit') => {
+    writeProbe(new DataView(bytes.buffer), bytes, OURS, PEER, probe, PROBE_BYTES_MIN, { ttl, dscp });
+    return [bytes[IPV4.TTL], bytes[IPV4.TOS]];
+  };
+  assert.deepEqual(write(3, 46), [3, 46 << 2]);
+  assert.deepEqual(write('inherit', 'inherit'), [64, 48 << 2], 'CS6');
+});
+
 test('no other packet is a probe', () => {
   const changes: readonly [what: string, change: (bytes: Uint8Array) => void][] = [
     ['protocol', (bytes) => bytes.fill(6, INNER + IPV4.PROTOCOL, INNER + IPV4.PROTOCOL + 1)],

@@ -32,6 +32,7 @@ interface Sent {
 let clock: SimClock;
 let settings: ProbeSettings;
 let linkMtu: number;
+let isNeeded: boolean;
 let sent: Sent[];
 let uses: [peer: number, isUsed: boolean][];
 let paths: [peer: number, bytes: number][];
@@ -44,6 +45,7 @@ beforeEach(() => {
   clock = new SimClock();
   settings = SETTINGS;
   linkMtu = 1500;
+  isNeeded = false;
   [sent, uses, paths, gone] = [[], [], [], []];
   behave = () => 'lose';
   const random = new Prng(3);
@@ -54,6 +56,7 @@ beforeEach(() => {
     linkMtuBytes: () => linkMtu,
     canReflect: () => true,
     send: (peer, probe, bytes) => transmit({ atMs: clock.nowMs(), peer, probe, bytes }),
+    isNeeded: () => isNeeded,
     onUse: (peer, isUsed) => uses.push([peer, isUsed]),
     onPathMtu: (peer, bytes) => paths.push([peer, bytes]),
     onGone: (peer) => gone.push(peer),
@@ -135,6 +138,25 @@ test('a peer that falls silent is not used any more, and used again after the ho
     [PEER, false],
     [PEER, true],
   ]);
+});
+
+test('the only gateway is used again with its first answer, and stays so when another one comes back', () => {
+  behave = () => 'answer';
+  prober.setPeers([PEER]);
+  clock.advance(5000);
+  behave = () => 'lose';
+  clock.advance(5000);
+  isNeeded = true;
+  behave = () => 'answer';
+  clock.advance(600);
+  assert.equal(health().state, 'recovering');
+  assert.deepEqual(uses, [
+    [PEER, false],
+    [PEER, true],
+  ]);
+  isNeeded = false;
+  clock.advance(10_000);
+  assert.equal(uses.length, 2);
 });
 
 test('auto uses a peer that never answered, and asks it less often after a while; required does not use it', () => {
