@@ -18,7 +18,7 @@ import { PathMtuTable } from './health/path-mtu.ts';
 import { PeerHealth } from './health/peer-health.ts';
 import { UnderlayIcmp } from './health/underlay-icmp.ts';
 import { lockDevice } from './host/device-lock.ts';
-import { cleanFormerFootprint, writeFootprint } from './host/footprint.ts';
+import { replaceFootprint } from './host/footprint.ts';
 import type { NatRules } from './host/nat.ts';
 import { notifyServiceManager } from './host/notify.ts';
 import { ProblemLog } from './host/problem-log.ts';
@@ -28,6 +28,7 @@ import { TunnelOwner } from './host/tunnel-owner.ts';
 import { loadNative } from './io/load.ts';
 import type { Native } from './io/native.ts';
 import { Netlink } from './io/netlink.ts';
+import { EcnAlarm } from './observe/ecn-alarm.ts';
 import { type AdjustableLogger, makeLogger } from './observe/log.ts';
 import { collectGarbage } from './observe/memory.ts';
 import { Metrics } from './observe/metrics.ts';
@@ -44,9 +45,12 @@ import { SourceRunner } from './watch/source-runner.ts';
 /** How long the start waits for the sources; what they know later comes later. */
 const FIRST_WORD_MS = 2000;
 
-/** A publication of this many routes leaves garbage worth collecting: what loading made, and a little later what the snapshot on disk took. */
+/**
+ * A start leaves garbage worth collecting, and so does a publication of this many routes: what loading made, and a little later what the
+ * snapshot on disk took.
+ */
 const LARGE_PUBLICATION = 10_000;
-const COLLECT_DELAYS_MS = [500, SNAPSHOT_DELAY_MS + 500];
+const COLLECT_DELAYS_MS = [500, SNAPSHOT_DELAY_MS + 500] as const;
 
 /** Soft state ages in minutes. */
 const AGING_INTERVAL_MS = 5000;
@@ -67,6 +71,7 @@ export class Gateway {
   readonly #servers: ServerAddresses;
   readonly #view: RunningGatewayView;
   readonly #metrics: Metrics;
+  readonly #ecnAlarm: EcnAlarm;
   readonly #timers = new Set<Timer>();
   #native: Native | undefined;
   #netlink: Netlink | undefined;
@@ -140,6 +145,7 @@ export class Gateway {
       tunnelAddress: () => this.#state.config.tunnel.address,
       onChange: () => this.#reconfigureTable(),
     });
+    this.#ecnAlarm = new EcnAlarm(this.#logger, this.#clock);
     this.#health = this.#makeHealth();
     this.#icmp = this.#makeIcmp();
     const parts: GatewayParts = {
@@ -177,7 +183,8 @@ export class Gateway {
     }
     this.#reconfigureTable();
     await this.#startSources();
-    await this.#cleanFormer(this.#netlink);
+    const unwritten = await replaceFootprint(config, this.#netlink, this.#logger);
+    if (unwritten !== undefined) this.#state.problems.note('state', unwritten);
     this.#tunnel = this.#makeTunnelOwner(this.#native, this.#netlink);
     const waiting = (reason: string | undefined) => this.#state.problems.note('underlay', reason);
     await this.#tunnel.untilUnderlay(stopping, (reason) => waiting(`waiting for the underlay: ${reason}`));
@@ -203,6 +210,7 @@ export class Gateway {
     this.#age();
     this.#configWatch = new ConfigFileWatch(configFile, () => void this.reload(), this.#clock, this.#logger);
     notifyServiceManager(this.#native, 'READY=1', process.env);
+    this.#later(COLLECT_DELAYS_MS[0], collectGarbage);
     this.#logger.info(
       {
         routes: this.#table.counts().routes,
@@ -322,20 +330,6 @@ export class Gateway {
       onFailed: (reason) => this.#failed.reject(reason),
       addressGraceMs: state.config.tunnel.gatewayGrace,
     });
-  }
-
-  /** What a gateway with an earlier configuration left under other names, and a note for the next one. */
-  async #cleanFormer(netlink: Netlink): Promise<void> {
-    const { state, tunnel, routes } = this.#state.config;
-    if (state.directory === 'none') return;
-    const { protocol, table, metric } = routes;
-    const footprint = { device: tunnel.device, protocol, table, metric };
-    await cleanFormerFootprint(state.directory, footprint, netlink, this.#logger);
-    try {
-      writeFootprint(state.directory, footprint);
-    } catch (thrown) {
-      this.#state.problems.note('state', `the state directory cannot be written: ${messageOf(thrown)}`);
-    }
   }
 
   #addressesChanged(): void {
@@ -479,6 +473,7 @@ export class Gateway {
 
   #age(): void {
     this.#icmp.expire();
+    this.#ecnAlarm.look(this.#state.plane?.counterBlocks ?? []);
     // What a CIDR of ours is used for may change without its being ours.
     this.#applyNat();
     if (this.#publisher.isBehind) this.#publish();
