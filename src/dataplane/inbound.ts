@@ -3,7 +3,7 @@ import { findPeer, groupCluster, isAllowedSource, isTransit, lookup, peerHasClus
 import type { Batch } from '../io/batch.ts';
 import { COALESCE, type Native } from '../io/native.ts';
 import { readI32 } from '../packet/bytes.ts';
-import { decapsulateEcn } from '../packet/ecn.ts';
+import { decapsulateEcn, ECN_UNUSED } from '../packet/ecn.ts';
 import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import {
   checkInner,
@@ -183,6 +183,7 @@ export class Inbound {
     const to = lookup(words, destination);
     if (to !== LOCAL_GROUP && (to === NO_GROUP || isTransit(words, groupCluster(words, to)) === 0))
       return VERDICT.NOT_LOCAL;
+    this.#counters[TOTAL.ECN_UNUSED]! += ECN_UNUSED[((bytes[at + IPV4.TOS]! & 3) << 2) | (tos & 3)]!;
     return decapsulateEcn(bytes, at, tos);
   }
 

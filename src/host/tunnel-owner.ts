@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
+import { sumCell, TOTAL } from '../dataplane/counters.ts';
 import type { HostRoutes } from '../dataplane/publisher.ts';
 import { fibSettings } from '../dataplane/settings.ts';
 import type { Fib } from '../fib/fib.ts';
@@ -25,6 +26,7 @@ import {
   UnderlayFollower,
 } from './underlay-follower.ts';
 import { waitForUnderlay } from './underlay-wait.ts';
+import { UnusedEcn } from './unused-ecn.ts';
 
 export interface TunnelOwnerSetup {
   readonly native: Native;
@@ -66,6 +68,7 @@ const NONE: ReadonlyMap<number, readonly RowWay[]> = new Map();
 export class TunnelOwner implements HostRoutes {
   readonly #setup: TunnelOwnerSetup;
   readonly #doubts: Doubts;
+  readonly #unusedEcn = new UnusedEcn();
   #follower: UnderlayFollower | undefined;
   /** The gateway by whose route the underlay was found: asked first ever after, so that other routes alone do not move the underlay. */
   #towards: Address | undefined;
@@ -244,6 +247,18 @@ export class TunnelOwner implements HostRoutes {
     }
     this.#changeRoutes(({ direct }) => direct.reviewSome(GATEWAYS_ASKED));
     this.#tunnel.transmit?.nextHops.look();
+    this.#reportEcn(this.#tunnel);
+  }
+
+  /** RFC 6040 §4.2: that somebody marks packets as nobody should is to be logged. The packet path can only count them. */
+  #reportEcn({ plane }: Tunnel): void {
+    const { clock, logger } = this.#setup;
+    const packets = this.#unusedEcn.due(sumCell(plane.counterBlocks, TOTAL.ECN_UNUSED), clock.nowMs());
+    if (packets === 0) return;
+    logger.warn(
+      { packets },
+      'packets came with a pair of ECN fields that no sender makes (RFC 6040 section 4.2)',
+    );
   }
 
   /**

@@ -128,6 +128,11 @@ export const TRAFFIC: readonly MetricDefinition[] = [
     'System calls of the packet loops: waiting, receiving, sending.',
     TOTAL.SYSTEM_CALLS,
   ),
+  total(
+    'isthmus_ecn_unused_packets_total',
+    'Packets from the underlay with a pair of inner and outer ECN field that no sender makes (RFC 6040 section 4.2); one of them is dropped as ecn-illegal.',
+    TOTAL.ECN_UNUSED,
+  ),
   {
     name: 'isthmus_transmitted_packets_total',
     type: 'counter',

@@ -187,6 +187,7 @@ export class Auditor {
     const peer = fate.peer === undefined ? undefined : this.#model.peers.get(fate.peer);
     this.#expect(TOTAL.INBOUND_RECEIVED);
     if (fate.clamped === true) this.#expect(TOTAL.MSS_CLAMPED);
+    if (fate.ecnUnused === true) this.#expect(TOTAL.ECN_UNUSED);
     if (fate.packet !== undefined) this.#deliveries.push({ packet: fate.packet, peer, cause: packet });
     else {
       this.#expect(DROPS_INBOUND + fate.verdict);

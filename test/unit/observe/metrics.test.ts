@@ -122,6 +122,7 @@ for (const [name, cell] of [
   ['isthmus_receive_errors_total', TOTAL.RECEIVE_ERRORS],
   ['isthmus_overflowed_packets_total', TOTAL.OVERFLOWED],
   ['isthmus_system_calls_total', TOTAL.SYSTEM_CALLS],
+  ['isthmus_ecn_unused_packets_total', TOTAL.ECN_UNUSED],
   ['isthmus_worker_turns_total', TOTAL.TURNS],
 ] as const) {
   test(`${name} shows its counter cell`, async () => {
