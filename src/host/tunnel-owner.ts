@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
-import { sumCell, TOTAL } from '../dataplane/counters.ts';
+import type { SlowPath } from '../dataplane/plane.ts';
 import type { HostRoutes } from '../dataplane/publisher.ts';
 import { fibSettings } from '../dataplane/settings.ts';
 import type { Fib } from '../fib/fib.ts';
@@ -26,7 +26,6 @@ import {
   UnderlayFollower,
 } from './underlay-follower.ts';
 import { waitForUnderlay } from './underlay-wait.ts';
-import { UnusedEcn } from './unused-ecn.ts';
 
 export interface TunnelOwnerSetup {
   readonly native: Native;
@@ -37,8 +36,7 @@ export interface TunnelOwnerSetup {
   readonly logger: Logger;
   /** The configuration in force. */
   readonly config: () => Config;
-  /** Sends an ICMP message to a local host. */
-  readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
+  readonly slowPath: SlowPath;
   /** The underlay was found, or is another one now. */
   readonly onUnderlay: (underlay: Underlay) => void;
   /** A tunnel is open: the first, or one in the place of another. */
@@ -68,7 +66,6 @@ const NONE: ReadonlyMap<number, readonly RowWay[]> = new Map();
 export class TunnelOwner implements HostRoutes {
   readonly #setup: TunnelOwnerSetup;
   readonly #doubts: Doubts;
-  readonly #unusedEcn = new UnusedEcn();
   #follower: UnderlayFollower | undefined;
   /** The gateway by whose route the underlay was found: asked first ever after, so that other routes alone do not move the underlay. */
   #towards: Address | undefined;
@@ -174,7 +171,7 @@ export class TunnelOwner implements HostRoutes {
   }
 
   #openTunnel(follower: UnderlayFollower): Tunnel {
-    const { native, netlink, fib, clock, logger, config, sendIcmp, onProblems, onAddressChange, onOpened } =
+    const { native, netlink, fib, clock, logger, config, slowPath, onProblems, onAddressChange, onOpened } =
       this.#setup;
     const tunnel = openTunnel({
       native,
@@ -184,7 +181,7 @@ export class TunnelOwner implements HostRoutes {
       fib,
       clock,
       logger,
-      sendIcmp,
+      slowPath,
       onProblems,
       onAddressChange,
       onDoubt: (doubt) => this.#doubts.add(doubt),
@@ -247,18 +244,6 @@ export class TunnelOwner implements HostRoutes {
     }
     this.#changeRoutes(({ direct }) => direct.reviewSome(GATEWAYS_ASKED));
     this.#tunnel.transmit?.nextHops.look();
-    this.#reportEcn(this.#tunnel);
-  }
-
-  /** RFC 6040 §4.2: that somebody marks packets as nobody should is to be logged. The packet path can only count them. */
-  #reportEcn({ plane }: Tunnel): void {
-    const { clock, logger } = this.#setup;
-    const packets = this.#unusedEcn.due(sumCell(plane.counterBlocks, TOTAL.ECN_UNUSED), clock.nowMs());
-    if (packets === 0) return;
-    logger.warn(
-      { packets },
-      'packets came with a pair of ECN fields that no sender makes (RFC 6040 section 4.2)',
-    );
   }
 
   /**

@@ -1,70 +1,74 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { type StandardsRow, standardsRows, titlesIn } from './standards-table.ts';
 
-const ROOT = new URL('../../../../', import.meta.url);
-const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');
-const ROWS = standardsRows(read('docs/standards.md'));
+const root = new URL('../../../../', import.meta.url);
+const page = readFileSync(new URL('docs/standards.md', root), 'utf8');
 
-/** Those of RFC 6040, Figure 4: inner and outer in each of the four states. */
-const CODEPOINTS = ['Not-ECT', 'ECT(0)', 'ECT(1)', 'CE'];
-const numbered = (letter: string, count: number): string[] =>
-  Array.from({ length: count }, (_, i) => `${letter}${i + 1}`);
+interface Row {
+  readonly id: string;
+  readonly cells: readonly string[];
+}
 
-const IDS = [
-  ...numbered('E', 12),
-  ...numbered('D', 8),
-  ...CODEPOINTS.flatMap((inner) => CODEPOINTS.map((outer) => `ECN inner ${inner}, outer ${outer}`)),
-  ...['ECN log', 'ECN normal mode', 'ECN compatibility mode'],
-  ...['3/0', '3/1', '3/2', '3/3', '3/4', '3/5', '4', '5', '11'].map((what) => `ICMP ${what}`),
-  ...['ICMP 12 copied field', 'ICMP 12 other field', 'ICMP other'],
-  ...numbered('S', 5),
-  ...numbered('G', 10),
-  ...numbered('F', 6),
-  ...numbered('P', 2),
-  ...numbered('M', 4),
-];
+const rows: readonly Row[] = page
+  .split('\n')
+  .filter((line) => /^\| [A-Z]\d+ \|/.test(line))
+  .map((line) =>
+    line
+      .slice(1, -1)
+      .split(' | ')
+      .map((cell) => cell.trim()),
+  )
+  .map((cells) => ({ id: cells[0]!, cells }));
 
-const idsOf = (rows: readonly StandardsRow[]): string[] => rows.map(({ id }) => id);
+/** Every row of the checklist that the gateway was built by. */
+const EXPECTED = [
+  ...([
+    ['E', 12],
+    ['D', 8],
+    ['I', 12],
+    ['S', 5],
+    ['G', 8],
+    ['F', 5],
+    ['R', 2],
+  ] as const),
+].flatMap(([letter, count]) => Array.from({ length: count }, (_, i) => `${letter}${i + 1}`));
 
-test('docs/standards.md has each row once, and no other', () => {
-  assert.deepEqual(idsOf(ROWS), IDS);
-});
-
-test('every row of docs/standards.md says how it stands, and is shown by a test or says why not', () => {
-  const STATES = ['implemented', 'deviates', 'not applicable', 'not yet'];
-  assert.deepEqual(idsOf(ROWS.filter(({ state }) => !STATES.includes(state))), []);
-  const isShown = ({ state, tests, shownBy }: StandardsRow): boolean => {
-    if (state === 'implemented') return tests.length > 0;
-    if (state === 'deviates') return tests.length > 0 || shownBy.startsWith('none: ');
-    return shownBy === '—';
-  };
-  assert.deepEqual(idsOf(ROWS.filter((row) => !isShown(row))), []);
-});
-
-test('every test that docs/standards.md names is there', () => {
-  const missing = ROWS.flatMap(({ tests }) => tests).filter(
-    ({ file, title }) => !titlesIn(read(file)).some((found) => found === title || found === `${title} `),
+test('docs/standards.md has every row, once', () => {
+  assert.deepEqual(
+    rows.map(({ id }) => id),
+    EXPECTED,
   );
-  assert.deepEqual(missing, []);
 });
 
-test('every test of the standards is named in docs/standards.md', () => {
-  const folder = 'test/unit/standards/';
-  const files = readdirSync(new URL(folder, ROOT)).filter((name) => name.endsWith('.test.ts'));
-  const named = new Set(ROWS.flatMap(({ tests }) => tests.map(({ file, title }) => `${file}: ${title}`)));
-  const unnamed = [...files.map((name) => folder + name), 'test/system/standards.test.ts'].flatMap((file) =>
-    titlesIn(read(file))
-      .map((title) => `${file}: ${title}`)
-      .filter((title) => !named.has(title)),
+test('every row names a test that there is', () => {
+  for (const { id, cells } of rows) {
+    const [, file, title] = /^`([^`]+)`: (.+)$/.exec(cells.at(-1)!) ?? [];
+    assert.ok(file !== undefined && title !== undefined, `${id} names no test: ${cells.at(-1)}`);
+    const path = new URL(`test/${file}.test.ts`, root);
+    assert.ok(existsSync(path), `${id}: ${file} is no file`);
+    const source = readFileSync(path, 'utf8');
+    // A title in quotes is that of a row of a table of cases.
+    const wanted = title.startsWith("'") ? new RegExp(`\\[\\s*${title},`) : new RegExp(`'${title}`);
+    const isThere = wanted.test(source);
+    assert.ok(isThere, `${id}: no test "${title}" in ${file}`);
+  }
+});
+
+test('every row of the page that a test of the standards is named by is that of the test, and the other way round', () => {
+  const files = ['encapsulation', 'decapsulation', 'icmp-generation', 'fragmentation'];
+  const named = files.flatMap((file) => {
+    const source = readFileSync(new URL(`test/unit/standards/${file}.test.ts`, root), 'utf8');
+    return [...source.matchAll(/^test\('([EDGF]\d+) /gm)].map((match) => match[1]!);
+  });
+  const own = rows.filter(
+    ({ cells }) => cells.at(-1)!.includes('`unit/standards/') && !cells[0]!.startsWith('R'),
   );
-  assert.deepEqual(unnamed, []);
+  assert.deepEqual(named.toSorted(), own.map(({ id }) => id).toSorted());
 });
 
-test('docs/standards.md explains each deviation', () => {
-  const text = read('docs/standards.md');
-  const explained = [...text.matchAll(/^\*\*(.+?)\*\* /gm)].map(([, id = '']) => id);
-  const deviating = idsOf(ROWS.filter(({ state }) => state === 'deviates'));
-  assert.deepEqual(explained.toSorted(), deviating.toSorted());
+test('each deviation that a row points to is explained', () => {
+  const pointed = new Set([...page.matchAll(/differs \((\d)\)/g)].map((match) => match[1]!));
+  const explained = [...page.matchAll(/^(\d)\. \*\*/gm)].map((match) => match[1]!);
+  assert.deepEqual([...pointed].toSorted(), explained);
 });

@@ -151,7 +151,7 @@ test('D8 the inner DSCP is kept, whatever the outer one is', () => {
   }
 });
 
-test('P1 a peer cannot send from an address that is not its own', () => {
+test('R1 a peer cannot send from an address that is not its own', () => {
   for (const options of WAYS) {
     const fromNorth = incoming(options, {}, { source: NORTH });
     dropped(fromNorth, 'spoofed-source');
@@ -159,7 +159,7 @@ test('P1 a peer cannot send from an address that is not its own', () => {
   }
 });
 
-test('P2 of several gateways of a cluster each may send from all of it, also where our route back takes another', () => {
+test('R2 of several gateways of a cluster each may send from all of it, also where our route back takes another', () => {
   for (const options of WAYS) {
     assert.deepEqual(delivered(incoming(options, {}, { source: WEST_2 })), westToUs());
   }

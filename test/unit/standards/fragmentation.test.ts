@@ -1,68 +1,48 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { get16, parseIpv4 } from '../../sim/oracle/wire.ts';
+import { get16 } from '../../sim/oracle/wire.ts';
 import { packet, Rig, WEST_1 } from '../dataplane/rig.ts';
-import { carried, outgoing, WAYS } from './ways.ts';
 
-/** Which packets are cut, where and in which order of preference: RFC 2003 §5.1, RFC 791, RFC 4459, row by row of docs/standards.md. */
+/** RFC 791, RFC 2003 §5.1, RFC 4459: what may be fragmented, and where; a test a row of docs/standards.md. */
 
-const isPiece = (bytes: Uint8Array): boolean => (get16(bytes, 6) & 0x3fff) !== 0;
+test('F1 an outer packet is fragmented only where its DF is clear', () => {
+  const rig = new Rig({ settings: { fragment: 'outer' } });
+  for (const outer of rig.outbound(packet({ dontFragment: false }, 2000)))
+    assert.equal(get16(outer, 6) & 0x4000, 0);
+  assert.deepEqual(rig.outbound(packet({}, 2000)), []);
+  assert.deepEqual(rig.drops(), { 'outbound too-big': 1 });
+});
 
-test('F1 an outer packet is fragmented only where DF is clear in both headers', () => {
-  for (const options of WAYS) {
-    const rig = new Rig({ settings: { fragment: 'outer' } });
-    const pieces = rig.outbound(outgoing(options, { dontFragment: false }, 2000));
-    assert.deepEqual(pieces.map(isPiece), [true, true]);
-    assert.ok(pieces.every((piece) => !parseIpv4(piece).dontFragment));
-    assert.equal(get16(pieces[0]!, 4), get16(pieces[1]!, 4), 'one packet, one ID');
-    assert.deepEqual(rig.outbound(outgoing(options, {}, 2000)), [], 'DF inside');
-    assert.deepEqual(rig.drops(), { 'outbound too-big': 1 });
+test('F2 nothing is encapsulated to more than 65,535 bytes', () => {
+  const largest = { settings: { fragment: 'outer', linkMtuBytes: 65_535 } } as const;
+  const rig = new Rig(largest);
+  assert.equal(rig.outbound(packet({ dontFragment: false, protocol: 253 }, 65_515)).length, 1);
+  assert.deepEqual(rig.outbound(packet({ dontFragment: false, protocol: 253 }, 65_516)), []);
+  assert.deepEqual(rig.drops(), { 'outbound too-big': 1 });
+});
+
+test('F3 every fragment but the last carries a multiple of 8 bytes, and all of them fit the path', () => {
+  for (const pathMtu of [596, 1007, 1499]) {
+    const rig = new Rig();
+    rig.learn(WEST_1, pathMtu);
+    const pieces = rig.outbound(packet({ dontFragment: false }, 1480));
+    assert.ok(pieces.length > 1);
+    for (const [i, outer] of pieces.entries()) {
+      assert.ok(outer.length <= pathMtu);
+      if (i < pieces.length - 1) assert.equal((outer.length - 40) % 8, 0);
+    }
   }
 });
 
-test('F2 what would be longer than 65,535 bytes outside is dropped', () => {
-  for (const options of WAYS) {
-    const rig = new Rig({ settings: { fragment: 'outer' } });
-    assert.ok(rig.outbound(outgoing(options, { dontFragment: false }, 65_515)).length > 1);
-    assert.deepEqual(rig.outbound(outgoing(options, { dontFragment: false }, 65_516)), []);
-    assert.deepEqual(rig.drops(), { 'outbound too-big': 1 });
-  }
-});
-
-test('F3 a fragment of somebody else is carried as it is, and cut further where it must be', () => {
-  for (const options of WAYS) {
-    const fields = { dontFragment: false, moreFragments: true, offsetUnits: 100 };
-    const [whole] = new Rig().outbound(outgoing(options, fields, 820));
-    assert.deepEqual([carried(whole!).offsetUnits, carried(whole!).moreFragments], [100, true]);
-    const pieces = new Rig().outbound(outgoing(options, fields, 2020)).map(carried);
-    assert.equal(pieces.length, 2);
-    assert.deepEqual(
-      pieces.map(({ offsetUnits, moreFragments }) => [offsetUnits, moreFragments]),
-      [
-        [100, true],
-        [100 + pieces[0]!.payload.length / 8, true],
-      ],
-    );
-  }
-});
-
-test('M2 a source that forbids fragments is told the lower MTU, and fits after that', () => {
+test('F4 order of RFC 4459 §3: senders are told first, packets without DF are cut before encapsulation, outer fragments come last', () => {
   const rig = new Rig();
   rig.learn(WEST_1, 1400);
-  rig.outbound(packet({}, 1480));
-  const mtu = get16(rig.icmp()[0]!.message, 6);
-  const [outer] = rig.outbound(packet({}, mtu));
-  assert.equal(outer!.length, 1400);
+  rig.outbound(packet({}, 1400));
+  assert.equal(get16(rig.icmp()[0]!.message, 6), 1380);
+  const pieces = rig.outbound(packet({ dontFragment: false }, 1400));
+  assert.ok(
+    pieces.every((outer) => (get16(outer, 6) & 0x3fff) === 0),
+    'no outer fragment',
+  );
   assert.deepEqual(rig.icmp(), []);
-});
-
-test('M3 a packet that may be fragmented is, before encapsulation, without being asked for', () => {
-  const outers = new Rig().outbound(packet({ dontFragment: false }, 1481));
-  assert.deepEqual(outers.map(isPiece), [false, false]);
-  assert.ok(outers.every((outer) => isPiece(outer.slice(20))));
-});
-
-test('M4 the outer packet is fragmented only where that is configured', () => {
-  const rig = new Rig({ settings: { fragment: 'outer' } });
-  assert.deepEqual(rig.outbound(packet({ dontFragment: false }, 1481)).map(isPiece), [true, true]);
 });
