@@ -8,8 +8,9 @@ import { addressText, IP_HEADER_BYTES, ipv4, PROTOCOL, pattern } from './topolog
 import { suiteInScene } from './topology/scene.ts';
 import { Tap } from './topology/tap.ts';
 
-/** Rows of docs/standards.md that the kernel fulfils for the gateway: it has to be asked, not assumed. */
+/** Rows of docs/standards.md that the kernel has a part in: it has to be asked, not assumed. */
 
+const UNREACHABLE = 3;
 const TIME_EXCEEDED = 11;
 const MORE_FRAGMENTS = 0x2000;
 const EXPERIMENTAL = PROTOCOL.EXPERIMENTAL;
@@ -38,7 +39,7 @@ async function send(machine: Machine, ...packets: readonly Buffer[]): Promise<vo
 const idsOf = (packets: readonly Buffer[]): number[] => packets.map((packet) => packet.readUInt16BE(4));
 
 const make = async (): Promise<JoinedClusters> => joinClusters(await twoClusters(), {});
-suiteInScene('what the kernel does for the gateway', { make }, (check) => {
+suiteInScene('what the kernel has a part in', { make }, (check) => {
   check(
     'E4 a packet whose TTL ends at the gateway is answered with time exceeded, and not carried',
     async (scene) => {
@@ -89,6 +90,22 @@ suiteInScene('what the kernel does for the gateway', { make }, (check) => {
     assert.equal(packets, before.packets + 1);
     assert.deepEqual(drops, before.drops, 'the gateway has seen none of them');
     await arriving.close();
+  });
+
+  check('G9 an ICMP error of the gateway has precedence 6', async (scene) => {
+    const pod = scene.a.pods[0]!;
+    const icmp = await Tap.open(pod.machine, PROTOCOL.ICMP);
+    await scene.gwA.machine.ip('route add 10.99.0.0/16 dev isthmus0');
+    const lost = ipv4({
+      ...{ source: pod.address, destination: '10.99.1.1', protocol: EXPERIMENTAL },
+      payload: pattern(4, 41, 40),
+    });
+    await send(pod.machine, lost);
+    const error = await icmp.first('the ICMP error');
+    assert.deepEqual([error[IP_HEADER_BYTES], error[IP_HEADER_BYTES + 1]], [UNREACHABLE, 0]);
+    assert.equal(error[1], 6 << 5);
+    await scene.gwA.machine.ip('route del 10.99.0.0/16 dev isthmus0');
+    await icmp.close();
   });
 
   check('ECN unused pairs are counted and logged', async (scene) => {
