@@ -60,6 +60,7 @@ function looking(
       const at = (outerAt + HEADER_BYTES) | 0;
       const length = plainLength(view, at, payload);
       if (length === 0) break;
+      // What is left here needs no mark carried over, and is none of the pairs that are counted (ECN_UNUSED).
       const ecn = view.getUint8((outerAt + TOS) | 0) & 3;
       if (ecn !== 0 && ecn !== (view.getUint8((at + TOS) | 0) & 3)) break;
       if (clamps !== 0 && mayBeSyn(view, at, length) !== 0) break;

@@ -16,6 +16,9 @@ const PROTOCOL_ICMP = 1;
 /** Received types: destination unreachable (3), time exceeded (11), parameter problem (12). Echo and the like are the kernel's. */
 const TYPES_RECEIVED = (1 << 3) | (1 << 11) | (1 << 12);
 
+/** Internetwork control, as RFC 1812 §4.3.2.5 wants it for errors, and as the kernel's own have it (icmp_send in net/ipv4/icmp.c). */
+const PRECEDENCE_6 = 6 << 5;
+
 /** Of an incoming packet: `packet` begins with its IP header and is only valid during the call. */
 export type IcmpHandler = (packet: Uint8Array, source: string) => void;
 
@@ -35,6 +38,7 @@ export class IcmpSocket {
   private constructor(socket: RawSocket) {
     this.#socket = socket;
     this.#socket.on('error', () => {});
+    this.#socket.setOption(SOCKET_LEVEL.IP, SOCKET_OPTION.IP_TOS, PRECEDENCE_6);
     // ICMP_FILTER blocks the types whose bit is set (raw(7)).
     this.#socket.setOption(SOCKET_LEVEL.RAW, SOCKET_OPTION.ICMP_FILTER, ~TYPES_RECEIVED >>> 0);
   }

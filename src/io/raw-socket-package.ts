@@ -32,6 +32,7 @@ interface RawSocketPackage {
 /** Socket levels and options by number: the package names only some. linux/in.h, asm-generic/socket.h. */
 export const SOCKET_LEVEL = { IP: 0, SOCKET: 1, RAW: 255 } as const;
 export const SOCKET_OPTION = {
+  IP_TOS: 1,
   IP_HDRINCL: 3,
   IP_MTU_DISCOVER: 10,
   SO_SNDBUF: 7,

@@ -28,7 +28,7 @@ const EXPECTED = [
     ['D', 8],
     ['I', 12],
     ['S', 5],
-    ['G', 8],
+    ['G', 9],
     ['F', 5],
     ['R', 2],
   ] as const),
@@ -43,28 +43,41 @@ test('docs/standards.md has every row, once', () => {
 
 test('every row names a test that there is', () => {
   for (const { id, cells } of rows) {
-    const [, file, title] = /^`([^`]+)`: (.+)$/.exec(cells.at(-1)!) ?? [];
-    assert.ok(file !== undefined && title !== undefined, `${id} names no test: ${cells.at(-1)}`);
-    const path = new URL(`test/${file}.test.ts`, root);
-    assert.ok(existsSync(path), `${id}: ${file} is no file`);
-    const source = readFileSync(path, 'utf8');
-    // A title in quotes is that of a row of a table of cases.
-    const wanted = title.startsWith("'") ? new RegExp(`\\[\\s*${title},`) : new RegExp(`'${title}`);
-    const isThere = wanted.test(source);
-    assert.ok(isThere, `${id}: no test "${title}" in ${file}`);
+    for (const shown of cells.at(-1)!.split('<br>')) {
+      const [, file, title] = /^`([^`]+)`: (.+)$/.exec(shown) ?? [];
+      assert.ok(file !== undefined && title !== undefined, `${id} names no test: ${shown}`);
+      const path = new URL(`test/${file}.test.ts`, root);
+      assert.ok(existsSync(path), `${id}: ${file} is no file`);
+      // A title ends, or goes on behind a space: E1 is not E12.
+      const isThere = new RegExp(`'${title}[ ':,]`).test(readFileSync(path, 'utf8'));
+      assert.ok(isThere, `${id}: no test "${title}" in ${file}`);
+    }
   }
 });
 
 test('every row of the page that a test of the standards is named by is that of the test, and the other way round', () => {
-  const files = ['encapsulation', 'decapsulation', 'icmp-generation', 'fragmentation'];
+  const files = ['encapsulation', 'decapsulation', 'icmp-relay', 'icmp-generation', 'fragmentation'];
   const named = files.flatMap((file) => {
     const source = readFileSync(new URL(`test/unit/standards/${file}.test.ts`, root), 'utf8');
-    return [...source.matchAll(/^test\('([EDGF]\d+) /gm)].map((match) => match[1]!);
+    return [...source.matchAll(/^test\(\s*'([A-Z]\d+) /gm)].map((match) => match[1]!);
   });
-  const own = rows.filter(
-    ({ cells }) => cells.at(-1)!.includes('`unit/standards/') && !cells[0]!.startsWith('R'),
-  );
+  const own = rows.filter(({ cells }) => cells.at(-1)!.includes('`unit/standards/'));
   assert.deepEqual(named.toSorted(), own.map(({ id }) => id).toSorted());
+});
+
+test('every cell of the table of ECN fields is a test', () => {
+  const columns = ['Not-ECT', 'ECT(0)', 'ECT(1)', 'CE'];
+  const cells = columns.flatMap((inner) => {
+    const line = page.split('\n').find((text) => text.startsWith(`| ${inner} |`)) ?? '';
+    const outgoing = line.split(' | ').slice(1, 5);
+    return outgoing.map((cell, i) => {
+      const result = cell.replace(/^drop/, 'dropped').replace(/ !.*$/, ', counted').replace(/ \|$/, '');
+      return `ECN inner ${inner}, outer ${columns[i]}: ${result}`;
+    });
+  });
+  const source = readFileSync(new URL('test/unit/standards/ecn.test.ts', root), 'utf8');
+  const titles = [...source.matchAll(/'(ECN inner [^']+)'/g)].map((match) => match[1]!);
+  assert.deepEqual(cells, titles);
 });
 
 test('each deviation that a row points to is explained', () => {
