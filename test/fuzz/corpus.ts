@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 /** The sources' folder, not the compiled one: what was found is kept under version control. */
 const FOLDER = fileURLToPath(new URL('../../../test/fuzz/', import.meta.url));
 
-function corpusFolder(target: string): string {
+export function corpusFolder(target: string): string {
   return join(FOLDER, 'corpus', target);
 }
 
@@ -31,11 +31,16 @@ export function replaceCorpus(target: string, inputs: readonly Uint8Array[]): vo
   for (const input of inputs) addToCorpus(target, input);
 }
 
-/** Writes an input that found something beside the corpus. Returns the path. */
-export function keepFinding(target: string, input: Uint8Array): string {
+/** Where inputs that found something are written, beside the corpus and not under version control. */
+export function findingsFolder(): string {
   const folder = join(FOLDER, 'findings');
   mkdirSync(folder, { recursive: true });
-  const path = join(folder, `${target}-${nameOf(input)}`);
+  return folder;
+}
+
+/** Returns the path. */
+export function keepFinding(target: string, input: Uint8Array): string {
+  const path = join(findingsFolder(), `${target}-${nameOf(input)}`);
   writeFileSync(path, input);
   return path;
 }

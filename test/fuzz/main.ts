@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { addToCorpus, keepFinding, readCorpus, replaceCorpus } from './corpus.ts';
 import { Fuzzer, type Progress } from './fuzzer.ts';
 import { JAVASCRIPT_TARGETS } from './javascript-targets.ts';
+import { fuzzNative, NATIVE_TARGETS, type NativeTarget, nativeFuzzingLacks } from './native-targets.ts';
 
 const USAGE = `npm run fuzz -- TARGET [--seconds N] [--seed N] [--keep | --shrink]
 npm run fuzz -- TARGET --replay FILE
@@ -13,7 +14,8 @@ npm run fuzz -- TARGET --replay FILE
   --shrink      leaves of the corpus only what runs code that shorter inputs do not
   --replay FILE runs one input and prints what is wrong with it
 
-targets: ${Object.keys(JAVASCRIPT_TARGETS).join(' ')}
+targets in JavaScript: ${Object.keys(JAVASCRIPT_TARGETS).join(' ')}
+targets in C: ${NATIVE_TARGETS.join(' ')} (only --seconds, --seed and --keep)
 `;
 
 function describe({ seconds, inputs, pool, covered, outcomes }: Progress): string {
@@ -21,7 +23,19 @@ function describe({ seconds, inputs, pool, covered, outcomes }: Progress): strin
   return `${seconds.toFixed(0)} s: ${inputs} inputs (${rate}/s), ${pool} in the pool, ${covered} characters of code covered, ${outcomes} outcomes`;
 }
 
-function main(): number {
+async function native(target: NativeTarget, seconds: number, seed: number, keep: boolean): Promise<number> {
+  const lacks = nativeFuzzingLacks();
+  if (lacks !== undefined) {
+    process.stderr.write(`${lacks}\n`);
+    return 1;
+  }
+  const onLine = (line: string): boolean => process.stderr.write(`${line}\n`);
+  const { ok, inputs, covered } = await fuzzNative(target, { seconds, seed, keep, onLine });
+  process.stdout.write(`${target}: ${inputs} inputs, ${covered} branches covered, seed ${seed}\n`);
+  return ok ? 0 : 1;
+}
+
+async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -32,6 +46,9 @@ function main(): number {
       replay: { type: 'string' },
     },
   });
+  const seed = Number(values.seed);
+  const inC = NATIVE_TARGETS.find((name) => name === positionals[0]);
+  if (inC !== undefined) return native(inC, Number(values.seconds), seed, values.keep);
   const make = JAVASCRIPT_TARGETS[positionals[0] ?? ''];
   if (make === undefined) {
     process.stderr.write(USAGE);
@@ -43,7 +60,6 @@ function main(): number {
     process.stdout.write('nothing is wrong with it\n');
     return 0;
   }
-  const seed = Number(values.seed);
   const result = new Fuzzer(target, {
     ...{ corpus: readCorpus(target.name), seconds: Number(values.seconds), seed },
     onProgress: (progress) => process.stdout.write(`${target.name}: ${describe(progress)}\n`),
@@ -58,4 +74,4 @@ function main(): number {
   return 1;
 }
 
-process.exitCode = main();
+process.exitCode = await main();
