@@ -12,6 +12,7 @@ import { MALFORMED_AGENT } from './malformed/agent-commands.ts';
 import { WAYS, type Way, type World } from './malformed/traffic.ts';
 import { GatewayProcess } from './topology/gateway-process.ts';
 import { inScene, systemTest } from './topology/scene.ts';
+import { BATCH, PACKET, RAW_SOCKET, type Variant } from './topology/variants.ts';
 
 /** `npm run soak:malformed` sends 2.5 million, so that well over a million are malformed and still reach the gateway. */
 const PACKETS = Number(process.env.ISTHMUS_TEST_MALFORMED ?? 100_000);
@@ -37,10 +38,10 @@ interface Scene extends TwoClusters {
 }
 
 /** A gateway, a pod, and in the place of the other gateway a machine that says what it likes. */
-async function make(): Promise<Scene> {
+async function make(variant: Variant): Promise<Scene> {
   const scene = await twoClusters({ flat: true });
   const gateway = new GatewayProcess(scene.topology, scene.a.gateways[0]!);
-  gateway.configure(scene.a, scene.b, { tunnel: { workers: 1 } });
+  gateway.configure(scene.a, scene.b, variant.change);
   gateway.start();
   try {
     await gateway.ready();
@@ -75,6 +76,7 @@ async function macOf(machine: Machine, device: string): Promise<string> {
 }
 
 interface Agents {
+  markers: number;
   readonly senders: Readonly<Record<Way, MalformedAgent>>;
   readonly checkers: Readonly<Record<Way, MalformedAgent>>;
 }
@@ -102,21 +104,20 @@ async function openAgents(scene: Scene): Promise<Agents> {
   const out = await checker('under0', 'out', 4);
   const into = await checker('isthmus0', 'in', 0);
   return {
+    markers: 0,
     senders: { device, pod, tunnel: peer, outer: peer, icmp: peer },
     checkers: { device: out, pod: out, tunnel: into, outer: into, icmp: into },
   };
 }
 
-let markers = 0;
-
 /** Sends packets `from` … `to - 1` of a way; each burst when what the one before came to is known. */
-async function sendAll({ senders, checkers }: Agents, way: Way, from: number, to: number): Promise<void> {
+async function sendAll(agents: Agents, way: Way, from: number, to: number): Promise<void> {
   for (let next = from; next < to; next += BURST) {
     const count = Math.min(BURST, to - next);
-    const burst = { way, seed: SEED, from: next, count, marker: markers++ % 65_536 };
+    const burst = { way, seed: SEED, from: next, count, marker: agents.markers++ % 65_536 };
     const [{ refused }] = await Promise.all([
-      senders[way].call('send', burst),
-      checkers[way].call('check', burst),
+      agents.senders[way].call('send', burst),
+      agents.checkers[way].call('check', burst),
     ]);
     assert.deepEqual(refused, []);
   }
@@ -161,10 +162,10 @@ function describe(direction: string, { received, forwarded, drops }: Counted): s
   return `${direction}: ${received} received, ${forwarded} forwarded, dropped: ${list.join(', ')}`;
 }
 
-async function soak(t: TestContext, scene: Scene): Promise<void> {
+async function soak(t: TestContext, scene: Scene, packets: number): Promise<void> {
   const { gateway } = scene;
   const agents = await openAgents(scene);
-  const share = (way: Way): number => Math.round((PACKETS * SHARE[way]) / ROUNDS);
+  const share = (way: Way): number => Math.round((packets * SHARE[way]) / ROUNDS);
   const resident: number[] = [];
   const begin = performance.now();
   for (let round = 0; round < ROUNDS; round++) {
@@ -185,7 +186,9 @@ async function soak(t: TestContext, scene: Scene): Promise<void> {
   const [outbound, inbound] = [await counted(gateway, 'outbound'), await counted(gateway, 'inbound')];
   const megabytes = resident.map((bytes) => (bytes / 1048576).toFixed(1));
   const sent = ROUNDS * WAYS.reduce((sum, way) => sum + share(way), 0);
-  t.diagnostic(`${sent} malformed packets and ${markers} markers in ${seconds.toFixed(1)} s, seed ${SEED}`);
+  t.diagnostic(
+    `${sent} malformed packets and ${agents.markers} markers in ${seconds.toFixed(1)} s, seed ${SEED}`,
+  );
   t.diagnostic(describe('outbound', outbound));
   t.diagnostic(describe('inbound', inbound));
   t.diagnostic(`resident after each round, MiB: ${megabytes.join(' ')}`);
@@ -216,8 +219,21 @@ async function assertStillSane({ gateway, world }: Scene): Promise<void> {
   await poll('the end on SIGTERM', 5000, async () => (await gateway.kill('SIGTERM')) === 0);
 }
 
-systemTest(
-  'a gateway survives malformed packets from both sides, forwards none it should not, and counts each once',
-  async (t) => inScene(make, (scene) => soak(t, scene)),
-  lacking('nft', 'nftables') ?? lacking('python3', 'python3'),
-);
+/** One worker each, so that a burst is done when its marker comes out. */
+const RUNS: readonly (readonly [Variant, number])[] = [
+  [BATCH, PACKETS],
+  [PACKET, PACKETS / 10],
+  [RAW_SOCKET, PACKETS / 10],
+];
+
+for (const [variant, packets] of RUNS) {
+  systemTest(
+    `a gateway survives malformed packets, forwards none it should not, and counts each once (${variant.name})`,
+    async (t) =>
+      inScene(
+        () => make(variant),
+        (scene) => soak(t, scene, packets),
+      ),
+    lacking('nft', 'nftables') ?? lacking('python3', 'python3') ?? variant.skip,
+  );
+}

@@ -50,7 +50,7 @@ static ssize_t give(const struct iovec *iovecs, size_t count) {
     errno = kernel.at >= kernel.size ? EAGAIN : ERRORS[what % 4];
     return -1;
   }
-  size_t left = (size_t)read_u16(&kernel) % 4096;
+  size_t left = what < 200 ? read_byte(&kernel) % 128 : read_u16(&kernel) % 4096;
   size_t got = 0;
   for (size_t i = 0; i < count; i++) {
     size_t part = left < iovecs[i].iov_len ? left : iovecs[i].iov_len;
@@ -186,7 +186,9 @@ static double read_number(struct reader *reader) {
 
 /* Cells are small more often than not, so that offsets and counts may fit. */
 static struct value read_array(struct reader *reader, napi_typedarray_type type) {
-  size_t count = type == napi_uint8_array ? read_u16(reader) % BYTES_MAX : read_u16(reader) % ARRAY_MAX;
+  /* Mostly small ones: what lies just inside or just outside is then no rare chance. */
+  bool is_small = read_byte(reader) < 200;
+  size_t count = is_small ? read_byte(reader) % (type == napi_uint8_array ? 128 : 16) : read_u16(reader) % (type == napi_uint8_array ? BYTES_MAX : ARRAY_MAX);
   struct value value = array_value(type, count);
   size_t given = read_byte(reader);
   for (size_t i = 0; i < count && i < given; i++) {
