@@ -184,21 +184,40 @@ static double read_number(struct reader *reader) {
   return kind == 255 ? __builtin_nan("") : ODD[kind % 8];
 }
 
-/* Cells are small more often than not, so that offsets and counts may fit. */
+/* Of the array of bytes and the column before: what makes an offset and a length end just there is hardly found by chance. */
+enum { REMEMBERED = 16 };
+static int32_t slab_bytes;
+static int32_t column_before[REMEMBERED];
+
+static int32_t read_cell(struct reader *reader, const int32_t *cells, size_t i) {
+  uint8_t kind = read_byte(reader);
+  int32_t off = read_byte(reader) % 3 - 1;
+  if (kind >= 240 && i < REMEMBERED) return slab_bytes - column_before[i] + off;
+  if (kind >= 224 && i >= 2) return slab_bytes - (cells[i - 2] % 4096) + off;
+  double number = read_number(reader);
+  return number >= -2147483648.0 && number <= 2147483647.0 ? (int32_t)number : -1;
+}
+
+/* Mostly small arrays: what lies just inside or just outside is then no rare chance either. */
+static size_t read_count(struct reader *reader, bool is_bytes) {
+  if (read_byte(reader) < 200) return read_byte(reader) % (is_bytes ? 128 : 16);
+  return read_u16(reader) % (is_bytes ? BYTES_MAX : ARRAY_MAX);
+}
+
 static struct value read_array(struct reader *reader, napi_typedarray_type type) {
-  /* Mostly small ones: what lies just inside or just outside is then no rare chance. */
-  bool is_small = read_byte(reader) < 200;
-  size_t count = is_small ? read_byte(reader) % (type == napi_uint8_array ? 128 : 16) : read_u16(reader) % (type == napi_uint8_array ? BYTES_MAX : ARRAY_MAX);
+  bool is_bytes = type == napi_uint8_array;
+  size_t count = read_count(reader, is_bytes);
   struct value value = array_value(type, count);
   size_t given = read_byte(reader);
+  if (is_bytes) slab_bytes = (int32_t)count;
+  int32_t *cells = value.data;
   for (size_t i = 0; i < count && i < given; i++) {
-    if (type == napi_uint8_array) ((uint8_t *)value.data)[i] = read_byte(reader);
+    if (is_bytes) ((uint8_t *)value.data)[i] = read_byte(reader);
     else if (type == napi_float64_array) ((double *)value.data)[i] = read_number(reader);
-    else {
-      double number = read_number(reader);
-      ((int32_t *)value.data)[i] = number >= -2147483648.0 && number <= 2147483647.0 ? (int32_t)number : -1;
-    }
+    else cells[i] = read_cell(reader, cells, i);
   }
+  if (is_bytes || type == napi_float64_array) return value;
+  for (size_t i = 0; i < REMEMBERED; i++) column_before[i] = i < count ? cells[i] % 4096 : 0;
   return value;
 }
 
@@ -218,6 +237,8 @@ static struct value read_argument(struct reader *reader, char letter) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct reader reader = {.data = data, .size = size};
+  slab_bytes = 0;
+  memset(column_before, 0, sizeof column_before);
   uint8_t which = read_byte(&reader) % ENTRY_POINT_COUNT;
   const char *letters = ENTRY_POINTS[which].arguments;
   struct call call = {.count = strlen(letters)};
