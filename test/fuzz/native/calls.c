@@ -45,6 +45,8 @@ static void touch(const void *bytes, size_t length) {
 /* Fills up to `length` bytes of `iovecs` with input; returns how many, or -1 with an errno. */
 static ssize_t give(const struct iovec *iovecs, size_t count) {
   static const int ERRORS[] = {EAGAIN, EINTR, EBADF, ENOBUFS};
+  /* It may fill all of the room, however little there is this time. */
+  for (size_t i = 0; i < count; i++) touch(iovecs[i].iov_base, iovecs[i].iov_len);
   uint8_t what = read_byte(&kernel);
   if (kernel.at >= kernel.size || what < 8) {
     errno = kernel.at >= kernel.size ? EAGAIN : ERRORS[what % 4];
