@@ -33,6 +33,7 @@ NAPI_MODULE_INIT() {
       FUNCTION("rawOverflow", raw_overflow),
       FUNCTION("segment", segment),
       FUNCTION("linkOpen", link_open),
+      FUNCTION("linkListen", link_listen),
       FUNCTION("linkSend", link_send),
       FUNCTION("wakeOpen", wake_open),
       FUNCTION("wakeSignal", wake_signal),

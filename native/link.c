@@ -41,6 +41,19 @@ napi_value link_open(napi_env env, napi_callback_info info) {
   return give_number(env, open_link(send_buffer));
 }
 
+/*
+ * To all devices and not to one: the kernel hands a packet to such sockets before it hands it to IPv4, and takes it back unshared where the
+ * filter says no. A socket bound to a device comes after IPv4, which then has to copy the head of each packet.
+ */
+napi_value link_listen(napi_env env, napi_callback_info info) {
+  napi_value values[ARGUMENTS_MAX];
+  int fd;
+  if (!take_arguments(env, info, 1, values)) return NULL;
+  if (!take_descriptor(env, values[0], &fd)) return NULL;
+  struct sockaddr_ll name = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
+  return give_number(env, bind(fd, (const struct sockaddr *)&name, sizeof name) == 0 ? 0 : -errno);
+}
+
 struct route_columns {
   struct column address;
   struct column peer;

@@ -5,6 +5,7 @@
 #include <node_api.h>
 
 napi_value link_open(napi_env env, napi_callback_info info);
+napi_value link_listen(napi_env env, napi_callback_info info);
 napi_value link_send(napi_env env, napi_callback_info info);
 
 #endif

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { Server as LockServer } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { gatewayMetrics } from './admin/gateway-metrics.ts';
@@ -16,9 +15,10 @@ import type { Config } from './config/schema.ts';
 import { Publisher } from './dataplane/publisher.ts';
 import { Fib } from './fib/fib.ts';
 import { PathMtuTable } from './health/path-mtu.ts';
+import { PeerHealth } from './health/peer-health.ts';
 import { UnderlayIcmp } from './health/underlay-icmp.ts';
 import { lockDevice } from './host/device-lock.ts';
-import { cleanFormerFootprint, writeFootprint } from './host/footprint.ts';
+import { replaceFootprint } from './host/footprint.ts';
 import type { NatRules } from './host/nat.ts';
 import { notifyServiceManager } from './host/notify.ts';
 import { ProblemLog } from './host/problem-log.ts';
@@ -28,6 +28,7 @@ import { TunnelOwner } from './host/tunnel-owner.ts';
 import { loadNative } from './io/load.ts';
 import type { Native } from './io/native.ts';
 import { Netlink } from './io/netlink.ts';
+import { EcnAlarm } from './observe/ecn-alarm.ts';
 import { type AdjustableLogger, makeLogger } from './observe/log.ts';
 import { collectGarbage } from './observe/memory.ts';
 import { Metrics } from './observe/metrics.ts';
@@ -38,37 +39,21 @@ import { Table } from './table/table.ts';
 import { ConfigFileWatch } from './watch/config-file.ts';
 import { ConfiguredSources } from './watch/configured-sources.ts';
 import type { OwnGateway } from './watch/own-gateway.ts';
+import { protectedCidrs, ServerAddresses } from './watch/server-addresses.ts';
 import { SourceRunner } from './watch/source-runner.ts';
 
 /** How long the start waits for the sources; what they know later comes later. */
 const FIRST_WORD_MS = 2000;
 
-/** A publication of this many routes leaves garbage worth collecting: what loading made, and a little later what the snapshot on disk took. */
+/**
+ * A start leaves garbage worth collecting, and so does a publication of this many routes: what loading made, and a little later what the
+ * snapshot on disk took.
+ */
 const LARGE_PUBLICATION = 10_000;
-const COLLECT_DELAYS_MS = [500, SNAPSHOT_DELAY_MS + 500];
+const COLLECT_DELAYS_MS = [500, SNAPSHOT_DELAY_MS + 500] as const;
 
 /** Soft state ages in minutes. */
 const AGING_INTERVAL_MS = 5000;
-
-/** Runs a gateway until it is told to stop. Rejects with a GatewayError when it cannot start or cannot go on. */
-export async function runGateway(configFile: string): Promise<void> {
-  const gateway = new Gateway(configFile);
-  const stopping = new AbortController();
-  const stop = () => stopping.abort();
-  const stopped = once(stopping.signal, 'abort');
-  const onHangup = () => void gateway.reload();
-  process.on('SIGHUP', onHangup);
-  process.once('SIGTERM', stop);
-  process.once('SIGINT', stop);
-  try {
-    await gateway.start(stopping.signal);
-    await Promise.race([stopped, gateway.failed]);
-  } finally {
-    await gateway.stop();
-    // Only now: without a listener the signal would end the process in the middle of it.
-    process.off('SIGHUP', onHangup);
-  }
-}
 
 /** The composition root: constructs every part, joins them, and takes them apart in the opposite order. */
 export class Gateway {
@@ -82,8 +67,11 @@ export class Gateway {
   readonly #configured: ConfiguredSources;
   readonly #pathMtu = new PathMtuTable();
   readonly #icmp: UnderlayIcmp;
+  readonly #health: PeerHealth;
+  readonly #servers: ServerAddresses;
   readonly #view: RunningGatewayView;
   readonly #metrics: Metrics;
+  readonly #ecnAlarm: EcnAlarm;
   readonly #timers = new Set<Timer>();
   #native: Native | undefined;
   #netlink: Netlink | undefined;
@@ -153,19 +141,13 @@ export class Gateway {
       },
       config,
     );
-    this.#icmp = new UnderlayIcmp({
-      pathMtu: this.#pathMtu,
-      clock: this.#clock,
-      source: () => this.#state.underlay?.address,
-      isPeer: (address) => this.#fib.hasPeer(address),
-      isLocal: (address) => this.#table.isLocal(address),
-      recall: (...words) => this.#state.plane?.recallSent(...words) ?? false,
-      onPathMtu: ({ peer, pathMtuBytes }) => {
-        this.#fib.setPeer(peer, { pathMtuBytes });
-        this.#logger.info({ peer: formatAddress(peer), pathMtuBytes }, 'path MTU changed');
-      },
-      onError: (peer, text) => this.#state.peerErrors.set(peer, text),
+    this.#servers = new ServerAddresses({
+      tunnelAddress: () => this.#state.config.tunnel.address,
+      onChange: () => this.#reconfigureTable(),
     });
+    this.#ecnAlarm = new EcnAlarm(this.#logger, this.#clock);
+    this.#health = this.#makeHealth();
+    this.#icmp = this.#makeIcmp();
     const parts: GatewayParts = {
       state: this.#state,
       table: this.#table,
@@ -173,6 +155,7 @@ export class Gateway {
       publisher: this.#publisher,
       pathMtu: this.#pathMtu,
       icmp: this.#icmp,
+      health: this.#health,
       clock: this.#clock,
       own: this.#configured.own,
       streams: this.#configured.streams,
@@ -200,7 +183,8 @@ export class Gateway {
     }
     this.#reconfigureTable();
     await this.#startSources();
-    await this.#cleanFormer(this.#netlink);
+    const unwritten = await replaceFootprint(config, this.#netlink, this.#logger);
+    if (unwritten !== undefined) this.#state.problems.note('state', unwritten);
     this.#tunnel = this.#makeTunnelOwner(this.#native, this.#netlink);
     const waiting = (reason: string | undefined) => this.#state.problems.note('underlay', reason);
     await this.#tunnel.untilUnderlay(stopping, (reason) => waiting(`waiting for the underlay: ${reason}`));
@@ -209,6 +193,8 @@ export class Gateway {
     this.#tunnel.open();
     const deaf = this.#icmp.open();
     if (deaf !== undefined) this.#state.problems.note('icmp', `no ICMP: ${deaf}`);
+    const blind = this.#health.open(this.#native);
+    if (blind !== undefined) this.#state.problems.note('health', `gateways are not probed: ${blind}`);
     this.#nat = openServiceNat({
       native: this.#native,
       netlink: this.#netlink,
@@ -224,6 +210,7 @@ export class Gateway {
     this.#age();
     this.#configWatch = new ConfigFileWatch(configFile, () => void this.reload(), this.#clock, this.#logger);
     notifyServiceManager(this.#native, 'READY=1', process.env);
+    this.#later(COLLECT_DELAYS_MS[0], collectGarbage);
     this.#logger.info(
       {
         routes: this.#table.counts().routes,
@@ -253,6 +240,8 @@ export class Gateway {
       () => this.#tunnel?.close(keepOnExit),
       () => this.#nat?.remove(),
       () => this.#icmp.close(),
+      () => this.#health.close(),
+      () => this.#servers.close(),
       () => this.#snapshot?.close(),
       () => this.#admin?.close(),
       () => this.#netlink?.close(),
@@ -284,6 +273,35 @@ export class Gateway {
     return this.#failed.promise;
   }
 
+  #makeHealth(): PeerHealth {
+    return new PeerHealth({
+      fib: this.#fib,
+      pathMtu: this.#pathMtu,
+      clock: this.#clock,
+      logger: this.#logger,
+      config: () => this.#state.config,
+      underlay: () => this.#state.underlay,
+    });
+  }
+
+  #makeIcmp(): UnderlayIcmp {
+    return new UnderlayIcmp({
+      pathMtu: this.#pathMtu,
+      clock: this.#clock,
+      source: () => this.#state.underlay?.address,
+      isPeer: (address) => this.#fib.hasPeer(address),
+      isLocal: (address) => this.#table.isLocal(address),
+      recall: (...words) => this.#state.plane?.recallSent(...words) ?? false,
+      onPathMtu: ({ peer, pathMtuBytes }) => {
+        this.#fib.setPeer(peer, { pathMtuBytes });
+        this.#health.pathReported(peer, pathMtuBytes);
+        this.#logger.info({ peer: formatAddress(peer), pathMtuBytes }, 'path MTU changed');
+      },
+      distrustsReports: (peer) => this.#health.distrustsReports(peer),
+      onError: (peer, text) => this.#state.peerErrors.set(peer, text),
+    });
+  }
+
   #makeTunnelOwner(native: Native, netlink: Netlink): TunnelOwner {
     const state = this.#state;
     return new TunnelOwner({
@@ -294,11 +312,12 @@ export class Gateway {
       clock: this.#clock,
       logger: this.#logger,
       config: () => this.#state.config,
-      sendIcmp: this.#icmp.send,
+      slowPath: { sendIcmp: this.#icmp.send, onProbe: this.#health.onProbe },
       onUnderlay: (underlay) => {
         this.#state.underlay = underlay;
         this.#addressesChanged();
         this.#applyNat();
+        this.#health.configure();
       },
       onOpened: ({ device, plane }) => {
         this.#state.device = device;
@@ -311,20 +330,6 @@ export class Gateway {
       onFailed: (reason) => this.#failed.reject(reason),
       addressGraceMs: state.config.tunnel.gatewayGrace,
     });
-  }
-
-  /** What a gateway with an earlier configuration left under other names, and a note for the next one. */
-  async #cleanFormer(netlink: Netlink): Promise<void> {
-    const { state, tunnel, routes } = this.#state.config;
-    if (state.directory === 'none') return;
-    const { protocol, table, metric } = routes;
-    const footprint = { device: tunnel.device, protocol, table, metric };
-    await cleanFormerFootprint(state.directory, footprint, netlink, this.#logger);
-    try {
-      writeFootprint(state.directory, footprint);
-    } catch (thrown) {
-      this.#state.problems.note('state', `the state directory cannot be written: ${messageOf(thrown)}`);
-    }
   }
 
   #addressesChanged(): void {
@@ -389,6 +394,7 @@ export class Gateway {
     if (local !== undefined) this.#announce({ cidrs: local });
     // A gateway that was gone for a while comes back as a new peer, and the path to it is still the one that was learned.
     for (const { peer, pathMtuBytes } of this.#pathMtu.learned()) this.#fib.setPeer(peer, { pathMtuBytes });
+    this.#health.peersChanged();
     this.#metrics.observePublish(durationMs / 1000);
     this.#logger.info(
       { set: set.length, removed: removed.length, durationMs: Number(durationMs.toFixed(3)) },
@@ -413,6 +419,7 @@ export class Gateway {
       await this.#applyConfig(state.config, effective);
       state.config = effective;
       this.#applyNat();
+      this.#health.configure();
       if (changed.length > 0) state.loadedWallMs = atWallMs;
       state.lastReload = { atWallMs, ok: true, error: null };
       const later = `these changes take effect only after a restart: ${restartNeeded.join(', ')}`;
@@ -454,6 +461,7 @@ export class Gateway {
       local: config.cluster.cidrs,
       ownAddresses: this.#netlink?.addresses().map((entry) => entry.address) ?? [],
       underlay: underlay?.address ?? null,
+      protected: protectedCidrs(config.security.protect, this.#servers.list),
       gatewayGraceMs: config.tunnel.gatewayGrace,
     };
     // Hosts with many pods see addresses come and go all day, and judging 100,000 claims again is not free.
@@ -465,6 +473,7 @@ export class Gateway {
 
   #age(): void {
     this.#icmp.expire();
+    this.#ecnAlarm.look(this.#state.plane?.counterBlocks ?? []);
     // What a CIDR of ours is used for may change without its being ours.
     this.#applyNat();
     if (this.#publisher.isBehind) this.#publish();

@@ -15,6 +15,7 @@ export function gatewayMetrics(parts: GatewayParts, view: RunningGatewayView): M
         clusters: peer.clusters,
         alive: peer.alive,
         pathMtuBytes: effectiveMtu(peer, state.underlay?.mtuBytes ?? 0),
+        health: parts.health.health(peer.address),
       })),
     clusters: () => view.clusterRows(),
     sources: () => table.sources(),
@@ -23,6 +24,7 @@ export function gatewayMetrics(parts: GatewayParts, view: RunningGatewayView): M
     counts: () => table.counts(),
     fib: () => fib.stats(),
     icmp: () => parts.icmp.counts,
+    probes: () => parts.health.counts,
     workers: () => ({
       configured: state.plane?.configured ?? 0,
       running: state.plane?.running ?? 0,

@@ -14,6 +14,8 @@ import type { Dataplane } from '../dataplane/plane.ts';
 import type { Publisher } from '../dataplane/publisher.ts';
 import type { Fib, PeerInfo } from '../fib/fib.ts';
 import type { PathMtuTable } from '../health/path-mtu.ts';
+import type { PeerHealth } from '../health/peer-health.ts';
+import type { PeerHealthState } from '../health/peer-probes.ts';
 import type { UnderlayIcmp } from '../health/underlay-icmp.ts';
 import type { TunnelDevice } from '../host/device.ts';
 import type { ProblemLog } from '../host/problem-log.ts';
@@ -31,6 +33,7 @@ import {
   type ClusterDetail,
   type ClusterRow,
   type GatewayView,
+  type HealthRow,
   type PeerRow,
   type RefusedRow,
   type ReloadResult,
@@ -71,12 +74,16 @@ export interface GatewayParts {
   readonly publisher: Publisher;
   readonly pathMtu: PathMtuTable;
   readonly icmp: Pick<UnderlayIcmp, 'counts' | 'unsent'>;
+  readonly health: Pick<PeerHealth, 'health' | 'counts'>;
   readonly clock: Clock;
   readonly own: OwnGatewayFeed;
   readonly streams: StreamRegistry;
   readonly notes: ClusterNotes;
   readonly reload: () => Promise<ReloadResult>;
 }
+
+/** Dead gateways that are problems by name. */
+const DEAD_SHOWN = 5;
 
 /** Answers the admin API from the parts of the running gateway. Reads only. */
 export class RunningGatewayView implements GatewayView {
@@ -192,7 +199,8 @@ export class RunningGatewayView implements GatewayView {
         clusters: [...peer.clusters],
         alive: peer.alive,
         pathMtuBytes: effectiveMtu(peer, linkMtu),
-        pathMtuSource: pathMtu.isLearned(peer.address) ? 'icmp' : 'link',
+        pathMtuSource: pathMtu.source(peer.address) ?? 'link',
+        health: healthRow(this.#parts.health.health(peer.address)),
         transmit: state.plane?.nextHops?.has(peer.index, peer.address) === true ? 'packet' : 'raw',
         lastError: state.peerErrors.get(peer.address) ?? null,
         outbound: {
@@ -275,7 +283,7 @@ export class RunningGatewayView implements GatewayView {
   }
 
   problems(): string[] {
-    const { state, table, publisher } = this.#parts;
+    const { state, table, publisher, fib } = this.#parts;
     const problems = state.problems.list();
     if (publisher.isBehind)
       problems.push('the FIB image is full: the packet path has older routes than the table');
@@ -293,6 +301,13 @@ export class RunningGatewayView implements GatewayView {
         );
       }
     }
+    const dead = fib.peers().filter(({ alive }) => !alive);
+    for (const { address, clusters } of dead.slice(0, DEAD_SHOWN)) {
+      problems.push(
+        `gateway ${formatAddress(address)} of ${clusters.join(', ')} does not answer probes: its flows go to others, if there are any`,
+      );
+    }
+    if (dead.length > DEAD_SHOWN) problems.push(`${dead.length - DEAD_SHOWN} more gateways do not answer`);
     const plane = state.plane;
     if (plane !== undefined && plane.running < plane.configured) {
       problems.push(
@@ -364,6 +379,16 @@ export class RunningGatewayView implements GatewayView {
       icmpSuppressed: total(TOTAL.ICMP_SUPPRESSED) + this.#parts.icmp.unsent,
     };
   }
+}
+
+function healthRow(health: PeerHealthState | undefined): HealthRow {
+  return {
+    state: health?.state ?? 'unknown',
+    answers: health?.answers ?? null,
+    roundTripMs: health?.roundTripMs ?? null,
+    jitterMs: health?.jitterMs ?? null,
+    loss: health?.loss ?? null,
+  };
 }
 
 /** A path MTU of 0 in the image means that nothing was learned: the underlay device's holds. */

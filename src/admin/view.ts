@@ -1,3 +1,5 @@
+import type { LivenessState } from '../health/liveness.ts';
+import type { ProbeAnswer } from '../health/peer-probes.ts';
 import type { RefusalReason, SourceState } from '../table/route.ts';
 import type { StreamState } from '../watch/stream-state.ts';
 
@@ -140,13 +142,26 @@ export interface PeerRow {
   clusters: string[];
   alive: boolean;
   pathMtuBytes: number;
-  /** Where the path MTU comes from. */
-  pathMtuSource: 'link' | 'icmp';
+  /** Where the path MTU comes from: the underlay device, a router that said so, or probes. */
+  pathMtuSource: 'link' | 'icmp' | 'probe';
+  health: HealthRow;
   /** By which socket packets to it leave now. */
   transmit: Transmit;
   lastError: string | null;
   outbound: { packets: number; bytes: number; drops: number };
   inbound: { packets: number; bytes: number; drops: number };
+}
+
+/** What probes say of a peer. */
+export interface HealthRow {
+  state: LivenessState;
+  /** `isthmus`: it answers probes itself. `reflected`: it forwards them back to us. null: it has answered none. */
+  answers: ProbeAnswer | null;
+  /** Smoothed, and its mean deviation. */
+  roundTripMs: number | null;
+  jitterMs: number | null;
+  /** Share of the last 128 probes that were lost, 0 to 1. */
+  loss: number | null;
 }
 
 export interface TraceQuery {

@@ -26,3 +26,36 @@ export class TokenBucket {
     return this.#tokens + (nowMs - this.#filledMs) * this.#perMs >= this.#burst;
   }
 }
+
+/** Buckets that are kept; those that have refilled make room. */
+const KEYS_MAX = 4096;
+
+/** A token bucket for each key, such as a peer's address. */
+export class KeyedBuckets {
+  readonly #perSecond: number;
+  readonly #burst: number;
+  readonly #buckets = new Map<number, TokenBucket>();
+
+  constructor(perSecond: number, burst: number) {
+    this.#perSecond = perSecond;
+    this.#burst = burst;
+  }
+
+  /** Takes one from the bucket of `key` if there is one. */
+  take(key: number, nowMs: number): boolean {
+    let bucket = this.#buckets.get(key);
+    if (bucket === undefined) {
+      if (this.#buckets.size >= KEYS_MAX) this.#forgetFull(nowMs);
+      bucket = new TokenBucket(this.#perSecond, this.#burst, nowMs);
+      this.#buckets.set(key, bucket);
+    }
+    return bucket.take(nowMs);
+  }
+
+  #forgetFull(nowMs: number): void {
+    for (const [key, bucket] of this.#buckets) if (bucket.isFull(nowMs)) this.#buckets.delete(key);
+    // All of them busy: the oldest starts anew, which a bucket for all has to bound.
+    const oldest = this.#buckets.keys().next().value;
+    if (this.#buckets.size >= KEYS_MAX && oldest !== undefined) this.#buckets.delete(oldest);
+  }
+}

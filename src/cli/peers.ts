@@ -9,7 +9,7 @@ export function peersCommand(terminal: Terminal): Command {
   return new Command('peers')
     .summary('list the gateways that packets are exchanged with')
     .description(
-      'Lists the gateways that packets are exchanged with: whether flows are sent to them, path MTU, traffic and drops. A gateway is in use as long as a cluster names it; whether it answers is not probed.',
+      'Lists the gateways that packets are exchanged with: whether flows are sent to them, whether it answers probes and how fast, path MTU, traffic and drops. One that never answered a probe is unknown: with "health.probes: auto" it is in use, since not every gateway can answer.',
     )
     .addOption(adminOption())
     .addOption(jsonOption())
@@ -35,6 +35,14 @@ export function formatPeers(terminal: Terminal, rows: readonly PeerRow[]): strin
       cell: ({ alive }) => (alive ? 'yes' : 'no'),
       style: ({ alive }) => (alive ? 'green' : 'red'),
     },
+    {
+      title: 'HEALTH',
+      cell: ({ health }) => health.state,
+      style: ({ health: { state } }) =>
+        state === 'alive' ? 'green' : state === 'unknown' ? undefined : 'red',
+    },
+    number('RTT', ({ health }) => milliseconds(health.roundTripMs)),
+    number('LOSS', ({ health }) => percent(health.loss)),
     number('PATH-MTU', ({ pathMtuBytes }) => String(pathMtuBytes)),
     { title: 'FROM', cell: ({ pathMtuSource }) => pathMtuSource },
     { title: 'BY', cell: ({ transmit }) => transmit },
@@ -47,4 +55,13 @@ export function formatPeers(terminal: Terminal, rows: readonly PeerRow[]): strin
     { title: 'LAST-ERROR', cell: ({ lastError }) => lastError ?? '', isFlexible: true },
   ];
   return formatTable(terminal, columns, rows);
+}
+
+function milliseconds(value: number | null): string {
+  if (value === null) return '';
+  return value < 10 ? `${value.toFixed(2)}ms` : `${Math.round(value)}ms`;
+}
+
+function percent(share: number | null): string {
+  return share === null ? '' : `${Math.round(share * 100)}%`;
 }

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { type Address, type Cidr, cidrHolds, formatAddress } from '../base/address.ts';
 import type { Complaint } from './section.ts';
 import { type SourceKey, sourceName } from './source-name.ts';
+import { DURATION_MS_MAX, formatDuration } from './units.ts';
 
 /** In sources: our own cluster. */
 export const LOCAL = 'local';
@@ -76,7 +77,7 @@ export function* eachWatchOnce(config: unknown, folder: string): Iterable<Compla
 
 /** Mistakes that only show when two sections are compared. Overlaps of CIDRs are not here: the table judges them for every source alike. */
 export function* acrossSections(config: unknown): Iterable<Complaint> {
-  const { cluster, underlay, tunnel, clusters, security, watch } = mapping(config);
+  const { cluster, underlay, tunnel, clusters, security, health, watch } = mapping(config);
   yield* ownName(mapping(cluster).name);
   yield* sources(watch, mapping(cluster).name);
   yield* ownCidrs(mapping(cluster).cidrs, watch);
@@ -84,6 +85,18 @@ export function* acrossSections(config: unknown): Iterable<Complaint> {
   yield* transitClusters(mapping(cluster).name, mapping(security).transit);
   yield* tunnelAgainstUnderlay(mapping(tunnel), mapping(underlay));
   yield* tunnelAddressInside(mapping(tunnel).address, mapping(cluster).cidrs);
+  yield* deathAfterProbes(mapping(health));
+}
+
+/** On one lost probe a gateway would be given up. */
+function* deathAfterProbes({ interval, deadAfter }: Draft): Iterable<Complaint> {
+  // A number that could not be read as a duration is complained about already.
+  if (typeof interval !== 'number' || interval > DURATION_MS_MAX) return;
+  if (typeof deadAfter !== 'number' || deadAfter >= 2 * interval) return;
+  yield {
+    path: ['health', 'deadAfter'],
+    message: `expected at least twice health.interval (${formatDuration(interval)}), got ${formatDuration(deadAfter)}`,
+  };
 }
 
 /** A source says `local` of what is ours. */

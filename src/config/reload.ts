@@ -16,11 +16,18 @@ export const LIVE_FIELDS: ReadonlySet<string> = new Set([
   'watch',
   'security.decapsulateFrom',
   'security.innerSource',
+  'security.protect',
   'security.transit',
   'services.cidrs',
   'services.masquerade',
   'services.keepSource',
   'host.checks',
+  'health.probes',
+  'health.interval',
+  'health.deadAfter',
+  'health.hold',
+  'health.allDead',
+  'health.pathMtu',
   'log.level',
 ]);
 

@@ -22,6 +22,8 @@ import { gatewaySchema, watchSchema } from './watch-schema.ts';
 /** The FIB holds this many prefixes; a list beyond it could not be used. */
 export const CIDRS_MAX = 1_000_000;
 const WATCHES_MAX = 64;
+/** Each claim is compared with each of them. */
+const PROTECTED_MAX = 256;
 const WORKERS_MAX = 32;
 /** RFC 791: every host must accept datagrams of 576 bytes, so a smaller tunnel breaks what relies on it. */
 const TUNNEL_MTU_MIN = 576;
@@ -141,6 +143,11 @@ const securitySection = section({
       'which inner sources a peer may send: those of its clusters, of any remote cluster, or any (RFC 2827)',
     )
     .prefault('strict'),
+  protect: list(cidrOrAddress(), 'CIDRs', 0, PROTECTED_MAX)
+    .describe(
+      'what no remote cluster may claim, nor anything around it; API servers and etcds that this gateway reads are protected in any case',
+    )
+    .prefault([]),
   transit: list(label(), 'cluster names', 0, CLUSTERS_MAX)
     .describe(
       'remote clusters for which we also forward what other remote clusters send them; else only our own CIDRs are accepted as inner destinations',
@@ -180,6 +187,33 @@ const hostSection = section({
     .prefault('warn'),
 });
 
+const healthSection = section({
+  probes: choice(['auto', 'required', 'off'])
+    .describe(
+      'whether gateways are probed: auto uses one that never answered all the same, since not all can answer; required does not; off uses all',
+    )
+    .prefault('auto'),
+  interval: duration(10)
+    .describe('between two probes of a gateway; with more than 250 gateways it grows with their number')
+    .prefault('500ms'),
+  deadAfter: duration(50)
+    .describe(
+      'a gateway that answered once and leaves probes unanswered for this long is dead: its flows move',
+    )
+    .prefault('2s'),
+  hold: duration(0)
+    .describe('a dead gateway that answers again gets its flows back after this long')
+    .prefault('5s'),
+  allDead: choice(['fail-closed', 'fail-open'])
+    .describe(
+      'what happens to packets when every gateway is dead: they are answered with ICMP host unreachable, or sent all the same',
+    )
+    .prefault('fail-closed'),
+  pathMtu: flag()
+    .describe('find the path MTU of each gateway that answers with padded probes (RFC 8899); needs no ICMP')
+    .prefault(true),
+});
+
 const adminSection = section({
   listen: listenOr('none').describe('where the admin API listens').prefault('127.0.0.1:9461'),
 });
@@ -207,6 +241,7 @@ export const configSchema = across(
     services: servicesSection.prefault({}),
     routes: routesSection.prefault({}),
     host: hostSection.prefault({}),
+    health: healthSection.prefault({}),
     admin: adminSection.prefault({}),
     state: stateSection.prefault({}),
     log: logSection.prefault({}),

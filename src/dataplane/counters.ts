@@ -35,6 +35,10 @@ export const TOTAL = {
   /** With `tunnel.transmit: packet`: packets that left by the packet socket, then those that left by the raw one. In a row, as SENT of packet-sender.ts. */
   SENT_BY_PACKET_SOCKET: 16,
   SENT_BY_RAW_SOCKET: 17,
+  /** Packets from the underlay that were probes of peers, or answers to ours: neither forwarded nor dropped. */
+  INBOUND_PROBES: 18,
+  /** Pairs of inner and outer ECN field that no sender should make (RFC 6040 §4.2), the one that is dropped among them. */
+  ECN_UNUSED: 19,
 } as const;
 
 export const TOTAL_CELLS = 24;

@@ -83,6 +83,7 @@ export class Engine {
       plainInbound(parts.words, this.#slab, routes),
       parts.offload,
       parts.coalesceFeatures,
+      parts.icmp,
     );
   }
 

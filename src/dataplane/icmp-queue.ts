@@ -1,20 +1,25 @@
+import type { Address } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { readU32 } from '../packet/bytes.ts';
 import { mayAnswer, writeIcmpError } from '../packet/icmp.ts';
 import { IPV4 } from '../packet/ipv4.ts';
+import { PROBE_INNER_BYTES } from '../packet/probe.ts';
 
 /**
- * ICMP errors on their way from an engine to the slow path, which sends them on a raw ICMP socket: written into the TUN device they
- * would carry one of the host's own addresses as source, and the kernel drops such packets as martians.
+ * What an engine leaves to the slow path: ICMP errors to be sent on a raw ICMP socket (written into the TUN device they would carry one of
+ * the host's own addresses as source, and the kernel drops such packets as martians), and probes that came out of the tunnel.
  *
  * A ring with one writer (the engine) and one reader (the control plane) in shared memory:
  *
- *   word HEAD: slots ever written     word TAIL: slots ever read     slot s = index % ICMP_SLOTS
- *   slot: | destination u32 | length u32 | ICMP message, ICMP_MESSAGE_BYTES |
+ *   word HEAD: slots ever written     word TAIL: slots ever read     slot s = index % SLOTS
+ *   slot: | address u32 | length u32 | ICMP message, ICMP_MESSAGE_BYTES, or the inner packet of a probe |
+ *   length: of the message; of the outer packet of a probe, with PROBE_BIT
  *
- *   empty: head == tail     full: head - tail == ICMP_SLOTS
+ *   empty: head == tail     full: for errors head - tail == ICMP_SLOTS, for probes SLOTS, so that a flood of errors displaces no probe
  */
 export const ICMP_SLOTS = 64;
+const SLOTS = 128;
+const PROBE_BIT = 0x1_0000;
 
 /** The largest message: 576 bytes of packet (RFC 1812 §4.3.2.3) less its IPv4 header. */
 export const ICMP_MESSAGE_BYTES = 556;
@@ -28,11 +33,19 @@ const TAIL = 32;
 const HEADER_BYTES = 192;
 const SLOT_BYTES = 8 + ICMP_MESSAGE_BYTES;
 
-export const ICMP_QUEUE_BYTES = HEADER_BYTES + ICMP_SLOTS * SLOT_BYTES;
+export const ICMP_QUEUE_BYTES = HEADER_BYTES + SLOTS * SLOT_BYTES;
 
 /** Errors an engine sends in a second, and at once after a pause: what the Linux kernel allows itself (icmp_msgs_per_sec, icmp_msgs_burst). */
 export const ICMP_PER_SECOND = 1000;
 export const ICMP_BURST = 50;
+
+/** Sends an ICMP message, from its type on, to a local host. */
+export type SendIcmp = (destination: Address, message: Uint8Array) => void;
+
+/** `inner` is the beginning of a probe's inner packet, PROBE_INNER_BYTES; `outerBytes` the whole outer packet. */
+export type TakeProbe = (gateway: Address, outerBytes: number, inner: Uint8Array) => void;
+
+function ignore(): void {}
 
 export class IcmpQueue {
   readonly #words: Uint32Array;
@@ -68,7 +81,7 @@ export class IcmpQueue {
     const waiting = (head - Atomics.load(this.#words, TAIL)) >>> 0;
     if (waiting >= ICMP_SLOTS) return -1;
     if (!this.#takeToken()) return -1;
-    const slotAt = HEADER_BYTES + (head % ICMP_SLOTS) * SLOT_BYTES;
+    const slotAt = HEADER_BYTES + (head % SLOTS) * SLOT_BYTES;
     const written = writeIcmpError(this.#bytes, slotAt + 8, type, code, rest, bytes, at, innerLength);
     this.#words[slotAt >>> 2] = readU32(bytes, at + IPV4.SOURCE);
     this.#words[(slotAt >>> 2) + 1] = written;
@@ -76,23 +89,44 @@ export class IcmpQueue {
     return 1;
   }
 
+  /**
+   * Keeps the beginning of a probe that came from `gateway` in an outer packet of `outerBytes`, its inner packet at `at`. Lost when
+   * SLOTS wait: to the prober that is a probe lost on the way.
+   */
+  pushProbe(gateway: number, outerBytes: number, bytes: Uint8Array, at: number): void {
+    const head = this.#words[HEAD]!;
+    if ((head - Atomics.load(this.#words, TAIL)) >>> 0 >= SLOTS) return;
+    const slotAt = HEADER_BYTES + (head % SLOTS) * SLOT_BYTES;
+    for (let i = 0; i < PROBE_INNER_BYTES; i++) this.#bytes[slotAt + 8 + i] = bytes[at + i]!;
+    this.#words[slotAt >>> 2] = gateway;
+    this.#words[(slotAt >>> 2) + 1] = outerBytes | PROBE_BIT;
+    Atomics.store(this.#words, HEAD, (head + 1) >>> 0);
+  }
+
   get isEmpty(): boolean {
     return Atomics.load(this.#words, HEAD) === Atomics.load(this.#words, TAIL);
   }
 
-  /** The reader's side: hands every waiting message to `send`, oldest first, and returns how many there were. */
-  drain(send: (destination: number, message: Uint8Array) => void): number {
+  /** The reader's side: hands every waiting message to `send` and every probe to `probe`, oldest first, and returns how many messages there were. */
+  drain(send: SendIcmp, probe: TakeProbe = ignore): number {
     const head = Atomics.load(this.#words, HEAD);
     let tail = this.#words[TAIL]!;
     let count = 0;
     while (tail !== head) {
-      const slotAt = HEADER_BYTES + (tail % ICMP_SLOTS) * SLOT_BYTES;
-      const length = Math.min(this.#words[(slotAt >>> 2) + 1]!, ICMP_MESSAGE_BYTES);
+      const slotAt = HEADER_BYTES + (tail % SLOTS) * SLOT_BYTES;
+      const address = this.#words[slotAt >>> 2]!;
+      const word = this.#words[(slotAt >>> 2) + 1]!;
+      const isProbe = (word & PROBE_BIT) !== 0;
+      const length = isProbe ? PROBE_INNER_BYTES : Math.min(word, ICMP_MESSAGE_BYTES);
       // A copy: the slot is free for the engine as soon as the tail moves on, while the socket may still hold the message.
-      send(this.#words[slotAt >>> 2]!, this.#bytes.slice(slotAt + 8, slotAt + 8 + length));
+      const content = this.#bytes.slice(slotAt + 8, slotAt + 8 + length);
+      if (isProbe) probe(address, word & ~PROBE_BIT, content);
+      else {
+        send(address, content);
+        count++;
+      }
       tail = (tail + 1) >>> 0;
       Atomics.store(this.#words, TAIL, tail);
-      count++;
     }
     return count;
   }

@@ -3,7 +3,7 @@ import { findPeer, groupCluster, isAllowedSource, isTransit, lookup, peerHasClus
 import type { Batch } from '../io/batch.ts';
 import { COALESCE, type Native } from '../io/native.ts';
 import { readI32 } from '../packet/bytes.ts';
-import { decapsulateEcn } from '../packet/ecn.ts';
+import { decapsulateEcn, ECN_UNUSED } from '../packet/ecn.ts';
 import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import {
   checkInner,
@@ -16,12 +16,17 @@ import {
   PROTOCOL,
   totalLength,
 } from '../packet/ipv4.ts';
+import { isProbe } from '../packet/probe.ts';
 import { VERDICT } from '../packet/verdict.ts';
 import { clampReceivedMss, isChecksumPartial, writeEmptyVnetHeader } from '../packet/vnet.ts';
 import { DROPS_INBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
+import type { IcmpQueue } from './icmp-queue.ts';
 import { pathMtuOf, segmentBytes } from './path-mtu.ts';
 import type { PlainInbound } from './plain-inbound.ts';
 import type { Slab } from './slab.ts';
+
+/** No verdict: the packet was for the gateway itself, and the slow path has it. */
+const PROBE = -1;
 
 /**
  * Packets from the underlay to local hosts: the decapsulation rules of the design, in their order. What is not expressly allowed is
@@ -36,6 +41,7 @@ export class Inbound {
   readonly #plain: PlainInbound;
   readonly #offload: Pick<Native, 'coalesce'>;
   readonly #features: number;
+  readonly #slowPath: IcmpQueue;
 
   /** `plain` is tried first with every packet. `features` are the COALESCE bits of what the device takes besides merged TCP. */
   constructor(
@@ -45,6 +51,7 @@ export class Inbound {
     plain: PlainInbound,
     offload: Pick<Native, 'coalesce'>,
     features: number,
+    slowPath: IcmpQueue,
   ) {
     this.#words = words;
     this.#counters = counters;
@@ -53,6 +60,7 @@ export class Inbound {
     this.#plain = plain;
     this.#offload = offload;
     this.#features = features;
+    this.#slowPath = slowPath;
   }
 
   /** Handles all packets from the underlay; the output batch must be empty and hold as many. */
@@ -66,7 +74,8 @@ export class Inbound {
       i = this.#plain.forward(i, looked);
       if (i >= count) break;
       const verdict = this.#forward(bytes, input.at[i]!, input.length[i]!);
-      if (verdict !== VERDICT.FORWARD) this.#counters[DROPS_INBOUND + verdict]! += 1;
+      if (verdict === PROBE) this.#counters[TOTAL.INBOUND_PROBES]! += 1;
+      else if (verdict !== VERDICT.FORWARD) this.#counters[DROPS_INBOUND + verdict]! += 1;
     }
     this.#counters[TOTAL.INBOUND_RECEIVED]! += count;
     this.#merge(bytes);
@@ -114,6 +123,10 @@ export class Inbound {
     const at = outerAt + headerBytes(bytes, outerAt);
     const payload = outerPayload(bytes, outerAt, available);
     const verdict = this.#inner(bytes, at, payload, outerSource, peer, bytes[outerAt + IPV4.TOS]!);
+    if (verdict === PROBE) {
+      this.#slowPath.pushProbe(outerSource, payload + headerBytes(bytes, outerAt), bytes, at);
+      return PROBE;
+    }
     if (verdict !== VERDICT.FORWARD) {
       if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
       return verdict;
@@ -168,6 +181,7 @@ export class Inbound {
       if (destination !== 0 && destination === (words[SETTINGS.TUNNEL_ADDRESS]! | 0)) return VERDICT.NESTED;
     }
     if (isMartianSource(source) || isMartianDestination(destination)) return VERDICT.MARTIAN;
+    if (destination === ours && source === outerSource && peer >= 0 && isProbe(bytes, at) === 1) return PROBE;
     if (source === ours || destination === ours) return VERDICT.MARTIAN;
     if (source === outerSource || destination === outerSource) return VERDICT.MARTIAN;
 
@@ -183,6 +197,7 @@ export class Inbound {
     const to = lookup(words, destination);
     if (to !== LOCAL_GROUP && (to === NO_GROUP || isTransit(words, groupCluster(words, to)) === 0))
       return VERDICT.NOT_LOCAL;
+    this.#counters[TOTAL.ECN_UNUSED]! += ECN_UNUSED[((bytes[at + IPV4.TOS]! & 3) << 2) | (tos & 3)]!;
     return decapsulateEcn(bytes, at, tos);
   }
 

@@ -7,7 +7,7 @@ import { PEERS_MAX } from '../fib/layout.ts';
 import type { Native } from '../io/native.ts';
 import type { NextHopTable } from '../io/next-hop-table.ts';
 import { counterBytes, PEER_CELLS, peerCell } from './counters.ts';
-import { ICMP_QUEUE_BYTES, IcmpQueue } from './icmp-queue.ts';
+import { ICMP_QUEUE_BYTES, IcmpQueue, type SendIcmp, type TakeProbe } from './icmp-queue.ts';
 import { SENT_HEADERS_BYTES, SentHeaders } from './sent-headers.ts';
 import { CONTROL, CONTROL_BYTES, CONTROL_CELL, type WorkerSetup } from './worker-setup.ts';
 
@@ -26,6 +26,13 @@ export interface Dataplane {
   clearPeer(peer: number): void;
   /** Resolves when no engine touches a descriptor any more. Idempotent. */
   stop(): Promise<void>;
+}
+
+/** Who takes what the engines leave to the main thread. */
+export interface SlowPath {
+  readonly sendIcmp: SendIcmp;
+  /** A probe came out of the tunnel, from a gateway in the FIB image. */
+  readonly onProbe: TakeProbe;
 }
 
 export interface WorkersSetup {
@@ -50,8 +57,7 @@ export interface WorkersSetup {
   readonly forgetReader: (engine: number) => void;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Sends an ICMP message to a local host. */
-  readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
+  readonly slowPath: SlowPath;
   /** The program of a worker; tests pass one that dies. */
   readonly program?: URL;
 }
@@ -221,8 +227,9 @@ export class WorkerPlane implements Dataplane {
   }
 
   #drainIcmp(): void {
-    this.#options.native.wakeDrain(this.#icmpDescriptor);
-    for (const slot of this.#slots) slot.icmp.drain(this.#options.sendIcmp);
+    const { native, slowPath } = this.#options;
+    native.wakeDrain(this.#icmpDescriptor);
+    for (const slot of this.#slots) slot.icmp.drain(slowPath.sendIcmp, slowPath.onProbe);
   }
 }
 

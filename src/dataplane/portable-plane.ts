@@ -7,7 +7,7 @@ import type { PacketIo } from '../io/packet-io.ts';
 import { counterBytes, PEER_CELLS, peerCell, TOTAL } from './counters.ts';
 import { Engine } from './engine.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from './icmp-queue.ts';
-import type { Dataplane } from './plane.ts';
+import type { Dataplane, SlowPath } from './plane.ts';
 import { SENT_HEADERS_BYTES, SentHeaders } from './sent-headers.ts';
 
 export interface PortableSetup {
@@ -20,7 +20,7 @@ export interface PortableSetup {
   readonly coalesceFeatures: number;
   readonly image: SharedArrayBuffer;
   readonly clock: Clock;
-  readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
+  readonly slowPath: SlowPath;
 }
 
 /** Turns in a row before the event loop gets its turn: timers, the admin API and the watchers live on the same thread. */
@@ -126,8 +126,8 @@ export class PortablePlane implements Dataplane {
       if (moved === 0) break;
     }
     if (!this.#engine.isBlocked) leaveEpoch(this.#words, READER);
-    if (!this.#icmp.isEmpty) this.#icmp.drain(this.#setup.sendIcmp);
-    const { device, underlay } = this.#setup;
+    const { device, underlay, slowPath } = this.#setup;
+    if (!this.#icmp.isEmpty) this.#icmp.drain(slowPath.sendIcmp, slowPath.onProbe);
     this.#counters[TOTAL.SYSTEM_CALLS] = device.calls[0]! + underlay.calls[0]!;
     return moved;
   }

@@ -16,7 +16,7 @@ export function fibSettings(
   linkMtuBytes: number,
   localMtuBytes: number,
 ): FibSettings {
-  const { tunnel, security } = config;
+  const { tunnel, security, health } = config;
   const deviceMtuBytes = tunnel.mtu === 'auto' ? linkMtuBytes - ENCAPSULATION_BYTES : tunnel.mtu;
   return {
     source,
@@ -31,5 +31,6 @@ export function fibSettings(
     innerSource: security.innerSource,
     allowedSources: security.decapsulateFrom,
     transit: security.transit,
+    failOpen: health.allDead === 'fail-open',
   };
 }

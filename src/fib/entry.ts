@@ -37,6 +37,8 @@ export interface FibSettings {
   readonly allowedSources: readonly Cidr[];
   /** Names of the clusters that packets from the tunnel may go on to. */
   readonly transit: readonly string[];
+  /** What has only dead gateways is sent to them all the same; else it is answered with ICMP host unreachable. */
+  readonly failOpen?: boolean;
 }
 
 export interface PeerInfo {

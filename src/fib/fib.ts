@@ -96,6 +96,9 @@ export class Fib {
   configure(settings: FibSettings): void {
     this.#writeAllowed(settings.allowedSources);
     this.#clusters.setTransit(settings.transit);
+    const failOpen = settings.failOpen ?? false;
+    this.#peers.setFailOpen(failOpen);
+    this.#groups.setFailOpen(failOpen);
     const store = (word: number, value: number) => Atomics.store(this.words, word, value);
     store(SETTINGS.SOURCE, settings.source);
     store(SETTINGS.TUNNEL_ADDRESS, settings.tunnelAddress);
@@ -172,6 +175,12 @@ export class Fib {
 
   hasPeer(address: Address): boolean {
     return findPeer(this.words, address) >= 0;
+  }
+
+  /** Whether some entry has no other gateway alive than this one. */
+  isNeeded(address: Address): boolean {
+    const peer = findPeer(this.words, address);
+    return peer >= 0 && this.#groups.isNeeded(peer);
   }
 
   /** As `peers`, without what takes time to gather. */

@@ -44,6 +44,7 @@ export class Groups implements Reclaimer {
   /** Groups of several members, by peer. */
   readonly #sharing = new Map<number, Set<number>>();
   readonly #free: number[] = [];
+  #failOpen = false;
   #last = { gateways: undefined as readonly FibGateway[] | undefined, cluster: '', group: 0 };
 
   constructor(words: Uint32Array, arena: Arena, retired: Retired, clusters: Clusters, peers: Peers) {
@@ -112,7 +113,7 @@ export class Groups implements Reclaimer {
     const counts = bucketCounts(owners, gateways.length);
     return gateways.map((gateway, member) => {
       const alive = this.#peers.isAlive(peers[member]!);
-      const share = member === only ? Number(alive) : counts[member]! / BUCKETS;
+      const share = member === only ? Number(alive || this.#failOpen) : counts[member]! / BUCKETS;
       return { address: gateway.address, weight: gateway.weight, alive, share };
     });
   }
@@ -123,9 +124,33 @@ export class Groups implements Reclaimer {
       const state = this.stateOf(group);
       const member = state.peers.indexOf(peer);
       if (state.members.alive[member] === Number(alive)) continue;
+      const wasOpen = this.#isOpen(state);
       state.members.alive[member] = Number(alive);
-      if (alive) takeBuckets(state, member);
+      if (wasOpen || this.#isOpen(state)) this.#assignBuckets(state);
+      else if (alive) takeBuckets(state, member);
       else leaveBuckets(state, member);
+      this.#writeBuckets(group, state);
+    }
+  }
+
+  /** Whether some group has no other member alive than this peer. Looks at every group: for changes of a gateway, not for packets. */
+  isNeeded(peer: number): boolean {
+    return this.#states.some((state) => {
+      const member = state?.peers.indexOf(peer) ?? -1;
+      if (state === undefined || member < 0 || state.members.weights[member] === 0) return false;
+      return !state.peers.some(
+        (other, index) => index !== member && state.members.weights[index]! > 0 && this.#peers.isAlive(other),
+      );
+    });
+  }
+
+  /** Where every gateway is dead, flows are shared as though all were alive, or, without it, go nowhere. */
+  setFailOpen(failOpen: boolean): void {
+    if (failOpen === this.#failOpen) return;
+    this.#failOpen = failOpen;
+    for (const [group, state] of this.#states.entries()) {
+      if (state === undefined || state.block === 0 || hasAlive(state.members)) continue;
+      this.#assignBuckets(state);
       this.#writeBuckets(group, state);
     }
   }
@@ -163,7 +188,7 @@ export class Groups implements Reclaimer {
     this.#words[at + GROUP.PEER] = only < 0 ? 0 : peers[only]!;
     this.#words[at + GROUP.BUCKETS] = 0;
     if (block !== 0) {
-      for (let bucket = 0; bucket < BUCKETS; bucket++) owners[bucket] = ownerOf(bucket, members);
+      this.#assignBuckets(state);
       for (const peer of peers) this.#share(peer, group);
       this.#writeBuckets(group, state);
     }
@@ -216,6 +241,17 @@ export class Groups implements Reclaimer {
     return block;
   }
 
+  #isOpen(state: GroupState): boolean {
+    return this.#failOpen && !hasAlive(state.members);
+  }
+
+  #assignBuckets(state: GroupState): void {
+    const { owners, members } = state;
+    const alive = this.#isOpen(state) ? new Uint8Array(members.alive.length).fill(1) : members.alive;
+    const picked = { ...members, alive };
+    for (let bucket = 0; bucket < BUCKETS; bucket++) owners[bucket] = ownerOf(bucket, picked);
+  }
+
   #share(peer: number, group: number): void {
     const groups = this.#sharing.get(peer);
     if (groups === undefined) this.#sharing.set(peer, new Set([group]));
@@ -238,6 +274,11 @@ export class Groups implements Reclaimer {
     }
     Atomics.store(this.#words, record, block);
   }
+}
+
+/** Any that flows can go to. */
+function hasAlive({ alive, weights }: Members): boolean {
+  return alive.some((each, member) => each === 1 && weights[member]! > 0);
 }
 
 /** The member is alive again: it takes the buckets in which it beats their owner. */

@@ -107,7 +107,8 @@ export const ROOT_ENTRIES = 65_536;
 
 export const PEERS = ROOT + ROOT_ENTRIES;
 export const PEER = { ADDRESS: 0, PATH_MTU: 1, FLAGS: 2, CLUSTERS: 4 } as const;
-export const PEER_FLAG = { USED: 1, ALIVE: 2 } as const;
+/** PICKED: packets may go to it, because it is alive or because `fail-open` asks no questions where it is the only one. */
+export const PEER_FLAG = { USED: 1, ALIVE: 2, PICKED: 4 } as const;
 export const PEER_WORDS = PEER.CLUSTERS + CLUSTERS_MAX / 32;
 
 /** Twice PEERS_MAX, so that a probe sequence meets an empty word soon. */

@@ -28,7 +28,7 @@ const { CLUSTER: GROUP_CLUSTER, MEMBERS, PEER: GROUP_PEER, BUCKETS } = layout.GR
 const { PEER_HASH: PEER_HASH_BANK, ALLOWED, EPOCH } = layout.HEADER;
 const { FALLBACK, STARTS, COUNTS, RUNS } = layout.NODE;
 const { ADDRESS, FLAGS, CLUSTERS } = layout.PEER;
-const { ALIVE } = layout.PEER_FLAG;
+const { PICKED } = layout.PEER_FLAG;
 
 /** The group of the longest prefix that holds `address`: NO_GROUP (0), LOCAL_GROUP (1), or a remote group. */
 export function lookup(words: Uint32Array, address: number): number {
@@ -70,14 +70,14 @@ export function groupCluster(words: Uint32Array, group: number): number {
 }
 
 /**
- * The peer for a flow: its index, or -1 when no gateway of the group is alive (and for groups that are not remote). `hash` is a
+ * The peer for a flow: its index, or -1 when no gateway of the group may be used (and for groups that are not remote). `hash` is a
  * well-mixed u32, the same for all packets of a flow.
  */
 export function pickPeer(words: Uint32Array, group: number, hash: number): number {
   const at = GROUPS + group * GROUP_WORDS;
   if (words[at + MEMBERS]! === 1) {
     const peer = words[at + GROUP_PEER]!;
-    return (words[PEERS + peer * PEER_WORDS + FLAGS]! & ALIVE) !== 0 ? peer : -1;
+    return (words[PEERS + peer * PEER_WORDS + FLAGS]! & PICKED) !== 0 ? peer : -1;
   }
   const buckets = words[at + BUCKETS]!;
   if (buckets === 0) return -1;

@@ -39,6 +39,7 @@ export class Peers implements Reclaimer {
   #highWater = 0;
   #live = 0;
   #tombstones = 0;
+  #failOpen = false;
   /** No reader can still be in the bank that is not in force. */
   #spareFree = true;
   readonly #spareBank: Reclaimer = { reclaimed: () => this.#spareReclaimed() };
@@ -106,8 +107,13 @@ export class Peers implements Reclaimer {
   }
 
   setAlive(peer: number, alive: boolean): void {
-    const flags = alive ? PEER_FLAG.USED | PEER_FLAG.ALIVE : PEER_FLAG.USED;
-    Atomics.store(this.#words, PEERS + peer * PEER_WORDS + PEER.FLAGS, flags);
+    Atomics.store(this.#words, PEERS + peer * PEER_WORDS + PEER.FLAGS, this.#flags(alive));
+  }
+
+  /** Where every gateway is dead, packets go to them all the same. */
+  setFailOpen(failOpen: boolean): void {
+    this.#failOpen = failOpen;
+    for (const peer of this.indexes()) this.setAlive(peer, this.isAlive(peer));
   }
 
   setPathMtu(peer: number, bytes: number): void {
@@ -129,6 +135,11 @@ export class Peers implements Reclaimer {
     return clusters;
   }
 
+  #flags(alive: boolean): number {
+    if (alive) return PEER_FLAG.USED | PEER_FLAG.ALIVE | PEER_FLAG.PICKED;
+    return this.#failOpen ? PEER_FLAG.USED | PEER_FLAG.PICKED : PEER_FLAG.USED;
+  }
+
   #room(): number {
     return this.#free.length + PEERS_MAX - this.#highWater;
   }
@@ -140,7 +151,7 @@ export class Peers implements Reclaimer {
     const at = PEERS + peer * PEER_WORDS;
     this.#words[at + PEER.ADDRESS] = address;
     this.#words[at + PEER.PATH_MTU] = 0;
-    this.#words[at + PEER.FLAGS] = PEER_FLAG.USED | PEER_FLAG.ALIVE;
+    this.#words[at + PEER.FLAGS] = this.#flags(true);
     if (this.#tombstones >= TOMBSTONES_MAX) this.#rewriteHash();
     const slot = this.#slotForInsert(this.#words[HEADER.PEER_HASH]!, address);
     if (this.#words[slot] === PEER_HASH_TOMBSTONE) this.#tombstones -= 1;

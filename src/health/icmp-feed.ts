@@ -14,6 +14,8 @@ export interface IcmpFeedSetup {
   readonly isPeer: (address: Address) => boolean;
   readonly relay: IcmpRelay;
   readonly onPathMtu: (change: PathMtuChange) => void;
+  /** Whether reports about the path to this peer are passed over, because probes have shown one to be wrong. */
+  readonly distrustsReports: (peer: Address) => boolean;
   readonly onError: (peer: Address, text: string) => void;
 }
 
@@ -53,10 +55,14 @@ export class IcmpFeed {
       this.#ignored += 1;
       return;
     }
-    this.#accepted += 1;
     const icmp = quote - ICMP_HEADER.BYTES;
     const type = packet[icmp + ICMP_HEADER.TYPE]!;
     const code = packet[icmp + ICMP_HEADER.CODE]!;
+    if (this.#isDoubtful(peer, type, code)) {
+      this.#ignored += 1;
+      return;
+    }
+    this.#accepted += 1;
     const router = formatAddress(readU32(packet, IPV4.SOURCE));
     if (type === ICMP.UNREACHABLE && code === ICMP.CODE_FRAGMENTATION_NEEDED) {
       this.#fragmentationNeeded(
@@ -76,6 +82,11 @@ export class IcmpFeed {
   expire(): void {
     const { pathMtu, clock, onPathMtu } = this.#setup;
     for (const change of pathMtu.expire(clock.nowMs())) onPathMtu(change);
+  }
+
+  #isDoubtful(peer: Address, type: number, code: number): boolean {
+    const isAboutSize = type === ICMP.UNREACHABLE && code === ICMP.CODE_FRAGMENTATION_NEEDED;
+    return isAboutSize && this.#setup.distrustsReports(peer);
   }
 
   #fragmentationNeeded(peer: Address, mtuBytes: number, sentBytes: number, router: string): void {

@@ -1,5 +1,5 @@
 import type { Address } from '../base/address.ts';
-import { TokenBucket } from '../base/token-bucket.ts';
+import { KeyedBuckets, TokenBucket } from '../base/token-bucket.ts';
 import { SENT_HEAD_BYTES } from '../dataplane/sent-headers.ts';
 import { readU16, readU32 } from '../packet/bytes.ts';
 import {
@@ -18,8 +18,6 @@ export const RELAYS_PER_SECOND = 1000;
 export const RELAYS_BURST = 50;
 export const PEER_RELAYS_PER_SECOND = 100;
 export const PEER_RELAYS_BURST = 20;
-/** Buckets of peers that are kept; those that have refilled make room. */
-const PEERS_MAX = 4096;
 
 /** All that RFC 792 makes a router quote behind the outer header. */
 const INNER_QUOTE_BYTES_MIN = 8;
@@ -98,7 +96,7 @@ export class IcmpRelay {
   readonly #setup: IcmpRelaySetup;
   readonly #counts = { relayed: 0, notForSender: 0, unknownSender: 0, unanswerable: 0, overLimit: 0 };
   readonly #all: TokenBucket;
-  readonly #peers = new Map<Address, TokenBucket>();
+  readonly #peers = new KeyedBuckets(PEER_RELAYS_PER_SECOND, PEER_RELAYS_BURST);
 
   constructor(setup: IcmpRelaySetup, nowMs: number) {
     this.#setup = setup;
@@ -148,19 +146,6 @@ export class IcmpRelay {
 
   /** The bucket of the peer first: one whose path is broken must not use up what all have. */
   #mayRelay(peer: Address, nowMs: number): boolean {
-    let own = this.#peers.get(peer);
-    if (own === undefined) {
-      if (this.#peers.size >= PEERS_MAX) this.#forgetFull(nowMs);
-      own = new TokenBucket(PEER_RELAYS_PER_SECOND, PEER_RELAYS_BURST, nowMs);
-      this.#peers.set(peer, own);
-    }
-    return own.take(nowMs) && this.#all.take(nowMs);
-  }
-
-  #forgetFull(nowMs: number): void {
-    for (const [peer, bucket] of this.#peers) if (bucket.isFull(nowMs)) this.#peers.delete(peer);
-    // All of them busy: the oldest starts anew, which the bucket of all still limits.
-    const oldest = this.#peers.keys().next().value;
-    if (this.#peers.size >= PEERS_MAX && oldest !== undefined) this.#peers.delete(oldest);
+    return this.#peers.take(peer, nowMs) && this.#all.take(nowMs);
   }
 }

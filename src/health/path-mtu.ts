@@ -18,9 +18,18 @@ export interface PathMtuChange {
   readonly pathMtuBytes: number;
 }
 
-/** The soft state of RFC 2003 §5.1: the path MTU to each peer, learned from ICMP fragmentation-needed, forgotten with time. Pure. */
+/** `icmp`: a router said so. `probe`: probes of that size arrive, and larger ones do not. */
+export type PathMtuSource = 'icmp' | 'probe';
+
+interface Learned {
+  readonly pathMtuBytes: number;
+  readonly expiresMs: number;
+  readonly source: PathMtuSource;
+}
+
+/** The soft state of RFC 2003 §5.1: the path MTU to each peer, learned from ICMP fragmentation-needed and forgotten with time, or probed. Pure. */
 export class PathMtuTable {
-  readonly #learned = new Map<Address, { pathMtuBytes: number; expiresMs: number }>();
+  readonly #learned = new Map<Address, Learned>();
   #ignored = 0;
 
   /** Reports that were ignored because they asked for less than PATH_MTU_BYTES_MIN or for no change. */
@@ -38,18 +47,25 @@ export class PathMtuTable {
     if (
       value < PATH_MTU_BYTES_MIN ||
       value >= sentBytes ||
+      // Probes say the same, and go on saying it.
+      (known?.source === 'probe' && value === known.pathMtuBytes) ||
       (known !== undefined && value > known.pathMtuBytes)
     ) {
       this.#ignored += 1;
       return undefined;
     }
-    this.#learned.delete(peer);
-    if (this.#learned.size >= PATH_MTU_PEERS_MAX) {
-      const oldest = this.#learned.keys().next().value;
-      if (oldest !== undefined) this.#learned.delete(oldest);
-    }
-    this.#learned.set(peer, { pathMtuBytes: value, expiresMs: nowMs + PATH_MTU_EXPIRY_MS });
+    this.#learn(peer, { pathMtuBytes: value, expiresMs: nowMs + PATH_MTU_EXPIRY_MS, source: 'icmp' });
     return known?.pathMtuBytes === value ? undefined : { peer, pathMtuBytes: value };
+  }
+
+  /** Probes found what the path carries; it holds until they find something else. */
+  probed(peer: Address, pathMtuBytes: number): void {
+    this.#learn(peer, { pathMtuBytes, expiresMs: Number.POSITIVE_INFINITY, source: 'probe' });
+  }
+
+  /** Forgets what was probed of a peer. Returns whether there was anything. */
+  forgetProbed(peer: Address): boolean {
+    return this.source(peer) === 'probe' && this.#learned.delete(peer);
   }
 
   /** Forgets what has expired. */
@@ -73,8 +89,18 @@ export class PathMtuTable {
     return this.#learned.get(peer)?.pathMtuBytes ?? 0;
   }
 
-  isLearned(peer: Address): boolean {
-    return this.#learned.has(peer);
+  /** Undefined: nothing learned. */
+  source(peer: Address): PathMtuSource | undefined {
+    return this.#learned.get(peer)?.source;
+  }
+
+  #learn(peer: Address, learned: Learned): void {
+    this.#learned.delete(peer);
+    if (this.#learned.size >= PATH_MTU_PEERS_MAX) {
+      const oldest = this.#learned.keys().next().value;
+      if (oldest !== undefined) this.#learned.delete(oldest);
+    }
+    this.#learned.set(peer, learned);
   }
 }
 

@@ -17,6 +17,7 @@ export interface UnderlayIcmpSetup {
   /** SentHeaders.recall, of all engines. */
   readonly recall: IcmpRelaySetup['recall'];
   readonly onPathMtu: (change: PathMtuChange) => void;
+  readonly distrustsReports: (peer: Address) => boolean;
   readonly onError: (peer: Address, text: string) => void;
 }
 

@@ -2,13 +2,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import type { Config } from '../config/schema.ts';
 import type { Netlink } from '../io/netlink.ts';
 import { lockDevice } from './device-lock.ts';
 import { isDirectRow } from './direct-routes.ts';
 import { writeFileAtomically } from './snapshot-file.ts';
 
 /** What a gateway puts into the kernel: what a successor with another configuration has to clean up. */
-export interface Footprint {
+interface Footprint {
   readonly device: string;
   readonly protocol: number;
   /** Of the kernel routes to the tunnel. Absent in a note of a gateway that knew no routes past it. */
@@ -23,7 +24,7 @@ const FILE_NAME = 'footprint.json';
  * their protocol number is another one. What has the present names is adopted elsewhere. Never throws: a leftover is a nuisance, not a
  * reason not to start.
  */
-export async function cleanFormerFootprint(
+async function cleanFormer(
   directory: string,
   present: Footprint,
   netlink: Netlink,
@@ -72,9 +73,25 @@ function removeDirectRoutes(former: Footprint, present: Footprint, netlink: Netl
   );
 }
 
-/** Notes what this gateway puts into the kernel. Throws ISTHMUS_ERR_STATE. */
-export function writeFootprint(directory: string, footprint: Footprint): void {
-  writeFileAtomically(join(directory, FILE_NAME), `${JSON.stringify(footprint)}\n`);
+/**
+ * Cleans up what a gateway with an earlier configuration left under other names, and leaves a note for the next one. Never throws; returns why
+ * the note could not be written.
+ */
+export async function replaceFootprint(
+  { state, tunnel, routes }: Config,
+  netlink: Netlink,
+  logger: Logger,
+): Promise<string | undefined> {
+  if (state.directory === 'none') return undefined;
+  const { protocol, table, metric } = routes;
+  const footprint: Footprint = { device: tunnel.device, protocol, table, metric };
+  await cleanFormer(state.directory, footprint, netlink, logger);
+  try {
+    writeFileAtomically(join(state.directory, FILE_NAME), `${JSON.stringify(footprint)}\n`);
+    return undefined;
+  } catch (thrown) {
+    return `the state directory cannot be written: ${messageOf(thrown)}`;
+  }
 }
 
 function readFootprint(directory: string): Footprint | undefined {

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
+import type { SlowPath } from '../dataplane/plane.ts';
 import type { HostRoutes } from '../dataplane/publisher.ts';
 import { fibSettings } from '../dataplane/settings.ts';
 import type { Fib } from '../fib/fib.ts';
@@ -35,8 +36,7 @@ export interface TunnelOwnerSetup {
   readonly logger: Logger;
   /** The configuration in force. */
   readonly config: () => Config;
-  /** Sends an ICMP message to a local host. */
-  readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
+  readonly slowPath: SlowPath;
   /** The underlay was found, or is another one now. */
   readonly onUnderlay: (underlay: Underlay) => void;
   /** A tunnel is open: the first, or one in the place of another. */
@@ -171,7 +171,7 @@ export class TunnelOwner implements HostRoutes {
   }
 
   #openTunnel(follower: UnderlayFollower): Tunnel {
-    const { native, netlink, fib, clock, logger, config, sendIcmp, onProblems, onAddressChange, onOpened } =
+    const { native, netlink, fib, clock, logger, config, slowPath, onProblems, onAddressChange, onOpened } =
       this.#setup;
     const tunnel = openTunnel({
       native,
@@ -181,7 +181,7 @@ export class TunnelOwner implements HostRoutes {
       fib,
       clock,
       logger,
-      sendIcmp,
+      slowPath,
       onProblems,
       onAddressChange,
       onDoubt: (doubt) => this.#doubts.add(doubt),

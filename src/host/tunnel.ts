@@ -1,9 +1,9 @@
-import { type Address, formatAddress } from '../base/address.ts';
+import { formatAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
 import { spinMaxUs } from '../dataplane/busy-poll.ts';
-import { type Dataplane, WorkerPlane } from '../dataplane/plane.ts';
+import { type Dataplane, type SlowPath, WorkerPlane } from '../dataplane/plane.ts';
 import { PortablePlane } from '../dataplane/portable-plane.ts';
 import { workerCount } from '../dataplane/worker-count.ts';
 import type { Fib } from '../fib/fib.ts';
@@ -34,8 +34,7 @@ export interface TunnelParts {
   readonly fib: Fib;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Sends an ICMP message to a local host. */
-  readonly sendIcmp: (destination: Address, message: Uint8Array) => void;
+  readonly slowPath: SlowPath;
   readonly onProblems: HostKeeperSetup['onProblems'];
   readonly onAddressChange: HostKeeperSetup['onAddressChange'];
   readonly onDoubt: HostKeeperSetup['onDoubt'];
@@ -168,7 +167,7 @@ function workerPlane(
   sockets: UnderlaySocket[],
   transmit: PacketTransmit | undefined,
 ): Dataplane {
-  const { native, config, follower, fib, clock, logger, sendIcmp } = parts;
+  const { native, config, follower, fib, clock, logger, slowPath } = parts;
   const descriptors = device.queues.map((queue, index) => {
     const socket = openRawIp(native, {
       address: follower.current.address,
@@ -191,12 +190,12 @@ function workerPlane(
     forgetReader: (engine) => fib.forgetReader(engine),
     clock,
     logger,
-    sendIcmp,
+    slowPath,
   });
 }
 
 function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: UnderlaySocket[]): Dataplane {
-  const { native, config, follower, fib, clock, sendIcmp } = parts;
+  const { native, config, follower, fib, clock, slowPath } = parts;
   const socket = RawSocketIo.open({
     address: follower.current.address,
     receiveBufferBytes: config.tunnel.receiveBuffer,
@@ -212,6 +211,6 @@ function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: Underl
     coalesceFeatures: device.coalesceFeatures,
     image: fib.buffer,
     clock,
-    sendIcmp,
+    slowPath,
   });
 }

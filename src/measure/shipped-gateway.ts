@@ -29,6 +29,7 @@ export interface ConfigurationChange {
   readonly security?: object;
   readonly routes?: object;
   readonly host?: object;
+  readonly health?: object;
   readonly state?: object;
   readonly log?: object;
 }

@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import type { SourceState } from '../table/route.ts';
+import { HEALTH } from './health-metrics.ts';
 import { gauge, gaugeOf, type MetricDefinition } from './metric-definition.ts';
 import { PEERS, TRAFFIC } from './traffic-metrics.ts';
 import { WATCHES } from './watch-metrics.ts';
@@ -24,7 +25,7 @@ const ROUTES: readonly MetricDefinition[] = [
   ),
   gaugeOf(
     'isthmus_gateways_alive',
-    'Gateways of a remote cluster that flows are sent to: all that are configured, whether or not they answer.',
+    'Gateways of a remote cluster that flows are sent to: those that probes do not say are dead.',
     ['cluster'],
     (source) => source.clusters(),
     (cluster) => [cluster.gatewaysAlive, cluster.name],
@@ -226,6 +227,7 @@ export const METRICS: readonly MetricDefinition[] = [
   ...TRAFFIC,
   ...ICMP,
   ...PEERS,
+  ...HEALTH,
   ...ROUTES,
   ...SOURCES,
   ...WATCHES,

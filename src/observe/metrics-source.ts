@@ -1,3 +1,5 @@
+import type { PeerHealthState } from '../health/peer-probes.ts';
+import type { ProbeCounts } from '../health/prober.ts';
 import type { SourceState } from '../table/route.ts';
 import type { StreamState } from '../watch/stream-state.ts';
 
@@ -12,6 +14,7 @@ export interface MetricsSource {
     clusters: readonly string[];
     alive: boolean;
     pathMtuBytes: number;
+    health: PeerHealthState | undefined;
   }[];
   clusters(): readonly { name: string; routes: number; gateways: number; gatewaysAlive: number }[];
   sources(): readonly SourceState[];
@@ -37,6 +40,7 @@ export interface MetricsSource {
     unanswerable: number;
     overLimit: number;
   };
+  probes(): ProbeCounts & { unsent: number };
   workers(): { configured: number; running: number; restarts: number };
   configuration(): { lastReloadOk: boolean; lastReloadAtMs: number; reloads: number; reloadFailures: number };
   hostProblems(): number;

@@ -128,6 +128,16 @@ export const TRAFFIC: readonly MetricDefinition[] = [
     'System calls of the packet loops: waiting, receiving, sending.',
     TOTAL.SYSTEM_CALLS,
   ),
+  total(
+    'isthmus_probe_packets_total',
+    'Packets from the underlay that were probes of peers, or answers to ours: neither forwarded nor dropped.',
+    TOTAL.INBOUND_PROBES,
+  ),
+  total(
+    'isthmus_ecn_unused_packets_total',
+    'Packets from the underlay with a pair of inner and outer ECN field that no sender makes (RFC 6040 section 4.2); one of them is dropped as ecn-illegal.',
+    TOTAL.ECN_UNUSED,
+  ),
   {
     name: 'isthmus_transmitted_packets_total',
     type: 'counter',
@@ -163,7 +173,7 @@ export const PEERS: readonly MetricDefinition[] = [
   ),
   gaugeOf(
     'isthmus_peer_alive',
-    '1 when flows are sent to the peer, else 0; whether it answers is not probed.',
+    '1 when flows are sent to the peer, 0 when probes say that it is dead.',
     ['peer', 'cluster'],
     (source) => source.peers(),
     (peer) => [Number(peer.alive), peer.address, peer.clusters.join(',')],

@@ -37,6 +37,12 @@ export const ECN_DECAPSULATE = Uint8Array.of(
 );
 
 /**
+ * 1 for the pairs `inner << 2 | outer` that RFC 6040 §4.2 calls currently unused and wants to be logged, "(!!!)" in its Figure 4: an outer
+ * mark on a packet that is not ECN-capable, and outer ECT(1) on inner CE.
+ */
+export const ECN_UNUSED = Uint8Array.of(0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0);
+
+/**
  * The TOS byte of the outer header. `dscp` from 0 to 63 is used as it is (the pipe model of RFC 2983 §3.1), anything else, -1 by
  * custom, inherits the inner DSCP (the uniform model). `ecnMode` is an ECN_MODE: RFC 6040 §4.1.
  */

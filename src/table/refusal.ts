@@ -12,6 +12,12 @@ import type { Claim } from './claim.ts';
 import type { Refused } from './entry.ts';
 import { PrefixMap } from './prefix-map.ts';
 
+export interface ProtectedCidr {
+  readonly cidr: Cidr;
+  /** Completes "…, which is ". */
+  readonly what: string;
+}
+
 /** What the table must know of the gateway it runs in. */
 export interface TableSettings {
   /** Our own name. */
@@ -22,6 +28,8 @@ export interface TableSettings {
   readonly ownAddresses: readonly Address[];
   /** The outer source of our packets; null while it is not known. */
   readonly underlay: Address | null;
+  /** What no other cluster may claim any part of, nor anything around: `security.protect`, and the servers that this gateway lives on. */
+  readonly protected?: readonly ProtectedCidr[];
   /** How long a gateway that leaves a route which stays is still accepted from; 0, the default, is not at all. */
   readonly gatewayGraceMs?: number;
 }
@@ -69,10 +77,17 @@ export class Judge {
     const refused = refuseAnyones(cidr);
     if (refused !== undefined) return refused;
     const local = this.#local.longest(cidr.address, cidr.prefixLength);
-    if (local === undefined) return undefined;
+    if (local !== undefined) {
+      return {
+        reason: 'inside-local',
+        detail: `${formatCidr(cidr)} is inside ${formatCidr(local)}, which is local`,
+      };
+    }
+    const guarded = this.settings.protected?.find((entry) => cidrOverlaps(entry.cidr, cidr));
+    if (guarded === undefined) return undefined;
     return {
-      reason: 'inside-local',
-      detail: `${formatCidr(cidr)} is inside ${formatCidr(local)}, which is local`,
+      reason: 'protected',
+      detail: `${formatCidr(cidr)} overlaps ${formatCidr(guarded.cidr)}, which is ${guarded.what}`,
     };
   }
 

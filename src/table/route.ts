@@ -46,6 +46,7 @@ export type RefusalReason =
   | 'own-gateway'
   | 'no-gateways'
   | 'gateway-inside'
+  | 'protected'
   | 'own-cluster'
   | 'conflict'
   | 'limit';

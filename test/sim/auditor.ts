@@ -118,8 +118,8 @@ export class Auditor {
   /** received + fragments - fragmented = forwarded + dropped, from the counters alone. Only while nothing is on its way in the engine. */
   sumsAgree(): void {
     if (this.#sends.length > 0 || this.#deliveries.length > 0 || this.#waiting.length > 0) return;
-    const { OUTBOUND_RECEIVED, OUTBOUND_PACKETS, INBOUND_RECEIVED, INBOUND_PACKETS, FRAGMENTS, FRAGMENTED } =
-      TOTAL;
+    const { OUTBOUND_RECEIVED, OUTBOUND_PACKETS, FRAGMENTS, FRAGMENTED } = TOTAL;
+    const { INBOUND_RECEIVED, INBOUND_PACKETS, INBOUND_PROBES } = TOTAL;
     const cell = (index: number): number => this.#counters[index]!;
     const drops = (from: number): number => {
       let sum = 0;
@@ -129,7 +129,8 @@ export class Auditor {
     const made = cell(FRAGMENTS) - cell(FRAGMENTED);
     const outbound = cell(OUTBOUND_RECEIVED) + made - cell(OUTBOUND_PACKETS) - drops(DROPS_OUTBOUND);
     if (outbound !== 0) fail(`${outbound} outbound packets are neither forwarded nor counted as dropped`);
-    const inbound = cell(INBOUND_RECEIVED) - cell(INBOUND_PACKETS) - drops(DROPS_INBOUND);
+    const taken = cell(INBOUND_PACKETS) + cell(INBOUND_PROBES);
+    const inbound = cell(INBOUND_RECEIVED) - taken - drops(DROPS_INBOUND);
     if (inbound !== 0) fail(`${inbound} inbound packets are neither forwarded nor counted as dropped`);
   }
 
@@ -187,6 +188,7 @@ export class Auditor {
     const peer = fate.peer === undefined ? undefined : this.#model.peers.get(fate.peer);
     this.#expect(TOTAL.INBOUND_RECEIVED);
     if (fate.clamped === true) this.#expect(TOTAL.MSS_CLAMPED);
+    if (fate.ecnUnused === true) this.#expect(TOTAL.ECN_UNUSED);
     if (fate.packet !== undefined) this.#deliveries.push({ packet: fate.packet, peer, cause: packet });
     else {
       this.#expect(DROPS_INBOUND + fate.verdict);

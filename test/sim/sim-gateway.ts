@@ -147,6 +147,7 @@ export class SimGateway {
       // What is relayed is no packet of the engine, and the auditor knows those alone.
       relay: new IcmpRelay({ isLocal: () => true, send: () => {}, recall: () => false }, clock.nowMs()),
       onPathMtu: ({ peer, pathMtuBytes }) => void this.fib.setPeer(peer, { pathMtuBytes }),
+      distrustsReports: () => false,
       onError: () => {},
     });
     this.reconfigure(plan.settings, plan.local);

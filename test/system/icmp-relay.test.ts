@@ -68,7 +68,8 @@ function isAbout(heard: Heard, sent: Buffer): void {
   assert.deepEqual(fixed(heard.quoted), fixed(sent.subarray(0, heard.quoted.length)));
 }
 
-const make = async (): Promise<JoinedClusters> => joinClusters(await twoClusters(), { tunnel: { ttl: 1 } });
+const make = async (): Promise<JoinedClusters> =>
+  joinClusters(await twoClusters(), { tunnel: { ttl: 1 }, health: { probes: 'off' } });
 suiteInScene('errors from inside a tunnel that is too long for its TTL', { make }, (check) => {
   check('are told to the pod as an unreachable host', async (scene) => {
     const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);
@@ -82,7 +83,7 @@ suiteInScene('errors from inside a tunnel that is too long for its TTL', { make 
 });
 
 const narrow = async (): Promise<JoinedClusters> =>
-  joinClusters(await twoClusters({ farMtuBytes: 1400 }), {});
+  joinClusters(await twoClusters({ farMtuBytes: 1400 }), { health: { probes: 'off' } });
 suiteInScene('a path that is narrower behind a router', { make: narrow }, (check) => {
   check('the first packet that is too big for it is told about by the relay', async (scene) => {
     const agent = await scene.a.pods[0]!.machine.agent(TRAFFIC_AGENT);

@@ -98,7 +98,7 @@ test('a worker that dies is logged, counted and restarted with its queue, and th
     forgetReader: (engine) => fib.forgetReader(engine),
     clock: systemClock,
     logger,
-    sendIcmp: () => {},
+    slowPath: { sendIcmp: () => {}, onProbe: () => {} },
     program: new URL('./dying-worker.js', import.meta.url),
   });
   const sender = openRawIp(native, { address: parseAddress('127.0.0.3') });

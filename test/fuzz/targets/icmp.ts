@@ -66,6 +66,7 @@ class Scene {
         source: () => OURS,
         isPeer: (address) => PEERS.includes(address),
       },
+      distrustsReports: () => false,
       onPathMtu: (change) => this.changes.push(change),
       onError: (peer) => this.errors.push(peer),
     });

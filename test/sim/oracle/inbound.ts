@@ -11,6 +11,8 @@ export interface InboundFate {
   /** The sender, when it is a gateway in the table. */
   readonly peer?: number;
   readonly clamped?: boolean;
+  /** The pair of ECN fields is one that nobody should make: "(!!!)" in RFC 6040, Figure 4. */
+  readonly ecnUnused?: boolean;
   /** FORWARD only: exactly what the device must get. */
   readonly packet?: Uint8Array;
 }
@@ -37,8 +39,10 @@ export function predictInbound(model: Model, received: Uint8Array): InboundFate 
   const verdict = policy(model, inner, outerSource);
   if (verdict !== VERDICT.FORWARD) return { verdict, ...peer };
 
-  const ecn = ecnAfter((inner[1] as number) % 4, (received[1] as number) % 4);
-  if (ecn === undefined) return { verdict: VERDICT.ECN_ILLEGAL, ...peer };
+  const [innerEcn, outerEcn] = [(inner[1] as number) % 4, (received[1] as number) % 4];
+  const ecnUnused = innerEcn === NOT_ECT ? outerEcn !== NOT_ECT : innerEcn === CE && outerEcn === ECT_1;
+  const ecn = ecnAfter(innerEcn, outerEcn);
+  if (ecn === undefined) return { verdict: VERDICT.ECN_ILLEGAL, ecnUnused, ...peer };
   if (ecn !== (inner[1] as number) % 4) {
     inner[1] = Math.floor((inner[1] as number) / 4) * 4 + ecn;
     sealHeader(inner);
@@ -52,6 +56,7 @@ export function predictInbound(model: Model, received: Uint8Array): InboundFate 
     ...predictMerged(inner, packet, deviceMtuBytes, settings.linkMtuBytes),
     ...peer,
     clamped: changed,
+    ecnUnused,
   };
 }
 

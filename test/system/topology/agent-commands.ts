@@ -21,6 +21,13 @@ export interface AgentCommands {
   /** Sends datagrams to an echo at a fixed pace and compares every byte that comes back. */
   udpFlow: { request: UdpFlowRequest; answer: UdpFlowAnswer };
 
+  /** Counts the datagrams of each of many flows, by source port. */
+  flowSink: { request: { port: number }; answer: null };
+  /** What came of each so far. */
+  flowsSeen: { request: { port: number }; answer: readonly FlowSeen[] };
+  /** Sends one datagram of each flow in every round, `rounds` of them, or until `stop`. */
+  flowSend: { request: FlowSendRequest; answer: { readonly rounds: number } };
+
   /** Compares what each connection sends with the stream of its seed, and answers it with what it found. */
   tcpSink: { request: { port: number }; answer: null };
   /** Sends `bytes` bytes of the stream of `seed` to a sink over each of `connections` connections at once. */
@@ -35,6 +42,9 @@ export interface AgentCommands {
   capture: { request: { protocol: number }; answer: null };
   /** All that was captured so far. */
   captured: { request: { protocol: number }; answer: readonly string[] };
+
+  /** Decapsulates IPIP and sends on what comes out, as a kernel's tunnel does, as long as the agent lives. */
+  decapsulate: { request: null; answer: null };
 
   /** Answers when every earlier command has begun: a receiver is open before the sender is asked. */
   begun: { request: null; answer: null };
@@ -90,6 +100,24 @@ export interface UdpFlowAnswer {
   readonly duplicated: number;
   readonly corrupted: number;
   readonly lost: readonly number[];
+}
+
+export interface FlowSendRequest {
+  readonly destination: string;
+  readonly port: number;
+  readonly flows: number;
+  readonly rounds: number;
+  readonly intervalMs: number;
+}
+
+export interface FlowSeen {
+  readonly port: number;
+  readonly received: number;
+  /** Rounds without a datagram, those before the last one that came, and the longest row of them. */
+  readonly missing: number;
+  readonly longestGap: number;
+  /** Number of the last round that came. */
+  readonly last: number;
 }
 
 export interface TcpSendRequest {

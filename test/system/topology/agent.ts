@@ -1,5 +1,6 @@
+import { FlowSend, FlowSink } from './agent/flows.ts';
 import { PingSeries } from './agent/ping.ts';
-import { Capture, SizeExpectation, sendPackets, sendSizes } from './agent/raw-packets.ts';
+import { Capture, decapsulate, SizeExpectation, sendPackets, sendSizes } from './agent/raw-packets.ts';
 import { reachability } from './agent/reachability.ts';
 import { tcpSend, tcpSink } from './agent/tcp-stream.ts';
 import { UdpFlow, udpEcho } from './agent/udp-flow.ts';
@@ -12,7 +13,8 @@ type Handlers = {
 
 const captures = new Map<number, Capture>();
 let pinging: PingSeries | undefined;
-let flowing: UdpFlow | undefined;
+let flowing: UdpFlow | FlowSend | undefined;
+const sinks = new Map<number, FlowSink>();
 
 const handlers: Handlers = {
   async ping(request: PingRequest) {
@@ -35,6 +37,18 @@ const handlers: Handlers = {
     flowing = new UdpFlow(request);
     return flowing.run();
   },
+  async flowSink({ port }) {
+    sinks.set(port, await FlowSink.open(port));
+    return null;
+  },
+  async flowsSeen({ port }) {
+    return sinks.get(port)?.seen() ?? [];
+  },
+  async flowSend(request) {
+    const send = new FlowSend(request);
+    flowing = send;
+    return send.run();
+  },
   async tcpSink({ port }) {
     await tcpSink(port);
     return null;
@@ -49,6 +63,10 @@ const handlers: Handlers = {
     const capture = captures.get(protocol);
     if (capture === undefined) throw new Error(`no capture of protocol ${protocol} runs`);
     return capture.packets();
+  },
+  async decapsulate() {
+    decapsulate();
+    return null;
   },
   sendSizes,
   async begun() {

@@ -27,9 +27,9 @@ export class Tap {
     return packets.map((hex) => Buffer.from(hex, 'hex'));
   }
 
-  /** The first that arrives; `what` names it in the error when none does. */
-  async first(what: string): Promise<Buffer> {
-    return poll(what, FIRST_MS, async () => (await this.packets())[0]);
+  /** The first that arrives and is wanted; `what` names it in the error when none does. */
+  async first(what: string, isWanted: (packet: Buffer) => boolean = () => true): Promise<Buffer> {
+    return poll(what, FIRST_MS, async () => (await this.packets()).find(isWanted));
   }
 
   async close(): Promise<void> {

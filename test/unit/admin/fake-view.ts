@@ -120,6 +120,7 @@ export const PEERS: PeerRow[] = [
     alive: true,
     pathMtuBytes: 1400,
     pathMtuSource: 'icmp',
+    health: { state: 'alive', answers: 'isthmus', roundTripMs: 1.25, jitterMs: 0.5, loss: 0.0625 },
     transmit: 'packet',
     lastError: null,
     outbound: { packets: 1_234_567, bytes: 5_368_709_120, drops: 0 },

@@ -48,6 +48,7 @@ const ACCEPTED: Record<string, readonly unknown[]> = {
   'watch[].pods': [true],
   'watch[].register': [true],
   'watch[].remoteClusters': [true],
+  'health.pathMtu': [true],
   'services.keepSource': [true],
   'tunnel.clampMss': [true],
   'tunnel.keepOnExit': [true],

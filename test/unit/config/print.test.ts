@@ -152,6 +152,7 @@ const config: fc.Arbitrary<Config> = fc.record({
   watch: fc.uniqueArray(source, { maxLength: 4, selector: sourceName }),
   security: fc.record({
     decapsulateFrom: fc.array(cidr, { maxLength: 4 }),
+    protect: fc.array(cidr, { maxLength: 4 }),
     innerSource: fc.constantFrom('strict', 'loose', 'off'),
     transit: fc.array(
       label.map((name) => `r${name}`),
@@ -169,6 +170,14 @@ const config: fc.Arbitrary<Config> = fc.record({
     protocol: fc.integer({ min: 5, max: 255 }),
   }),
   host: fc.record({ checks: fc.constantFrom('enforce', 'warn', 'off') }),
+  health: fc.record({
+    probes: fc.constantFrom('auto', 'required', 'off'),
+    interval: fc.integer({ min: 10, max: 1000 }),
+    deadAfter: fc.integer({ min: 2000, max: 60_000 }),
+    hold: fc.integer({ min: 0, max: 3_600_000 }),
+    allDead: fc.constantFrom('fail-closed', 'fail-open'),
+    pathMtu: fc.boolean(),
+  }),
   admin: fc.record({
     listen: fc.oneof(
       fc.constantFrom('none', '127.0.0.1:9461', '[::1]:1'),

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { ICMP_SLOTS } from '../../../src/dataplane/icmp-queue.ts';
+import { writeProbe } from '../../../src/health/probe-packet.ts';
+import { PROBE_BYTES_MIN, PROBE_KIND } from '../../../src/packet/probe.ts';
 import { buildIpv4, checksumOf, get16, onesSum, put16, sealHeader } from '../../sim/oracle/wire.ts';
 import {
   NORTH,
@@ -13,6 +16,7 @@ import {
   STRANGER,
   tunnelled,
   WEST_1,
+  WEST_2,
   WEST_POD,
 } from './rig.ts';
 
@@ -242,6 +246,51 @@ describe('a packet from the underlay is dropped, for one reason that is counted,
       assert.deepEqual(rig.icmp(), [], 'nobody on the underlay is ever answered');
     });
   }
+});
+
+describe('a probe', () => {
+  const probe = (kind: number, source: number, destination: number, outer = source): Uint8Array => {
+    const bytes = new Uint8Array(PROBE_BYTES_MIN);
+    const content = { kind, outerBytes: PROBE_BYTES_MIN, keyHigh: 1, keyLow: 2, sequence: 3 };
+    writeProbe(new DataView(bytes.buffer), bytes, source, destination, content, PROBE_BYTES_MIN);
+    return buildIpv4({
+      ...{ protocol: 4, source: outer, destination: OURS, dontFragment: true },
+      payload: bytes.subarray(20),
+    });
+  };
+
+  test('of a gateway is neither forwarded nor dropped, but handed to the slow path as it came', () => {
+    const rig = new Rig();
+    const packet = probe(PROBE_KIND.REQUEST, WEST_1, OURS);
+    assert.deepEqual(rig.inbound(packet, tunnelled()).length, 1);
+    assert.deepEqual(rig.probes(), [{ gateway: WEST_1, outerBytes: packet.length, inner: packet.slice(20) }]);
+    assert.equal(rig.total('INBOUND_PROBES'), 1);
+    assert.equal(rig.total('INBOUND_RECEIVED'), 2);
+    assert.deepEqual(rig.drops(), {});
+  });
+
+  test('is a martian like any other packet to us when it is not from a gateway to us', () => {
+    const rig = new Rig({ settings: { allowedSources: [parseCidr('198.51.100.0/29')] } });
+    rig.inbound(
+      probe(PROBE_KIND.REQUEST, WEST_2, OURS, WEST_1),
+      probe(PROBE_KIND.REQUEST, STRANGER, OURS),
+      probe(PROBE_KIND.REFLECTED, WEST_1, OURS),
+      tunnelled({ source: WEST_1, destination: OURS, protocol: 17 }),
+    );
+    assert.deepEqual(rig.probes(), []);
+    assert.deepEqual(rig.drops(), { 'inbound martian': 4 });
+  });
+
+  test('is lost, and counted, when the slow path does not keep up; ICMP errors take none of its room', () => {
+    const rig = new Rig();
+    for (let i = 0; i < 2 * ICMP_SLOTS; i++) {
+      rig.clock.ms += 10;
+      rig.outbound(packet({ destination: STRANGER }));
+    }
+    for (let i = 0; i < 200; i++) rig.inbound(probe(PROBE_KIND.REPLY, WEST_1, OURS));
+    assert.equal(rig.total('INBOUND_PROBES'), 200);
+    assert.equal(rig.probes().length, ICMP_SLOTS);
+  });
 });
 
 describe('by configuration', () => {

@@ -43,6 +43,7 @@ class Side {
       isPlain ? plainInbound(words, slab, routes) : NOTHING,
       OFFLOAD,
       0,
+      this.icmp,
     );
   }
 

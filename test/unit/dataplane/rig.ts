@@ -156,6 +156,16 @@ export class Rig {
     return messages;
   }
 
+  /** Probes that wait for the slow path; ICMP errors before them are lost. */
+  probes(): { gateway: number; outerBytes: number; inner: Uint8Array }[] {
+    const probes: { gateway: number; outerBytes: number; inner: Uint8Array }[] = [];
+    this.#icmp.drain(
+      () => {},
+      (gateway, outerBytes, inner) => probes.push({ gateway, outerBytes, inner }),
+    );
+    return probes;
+  }
+
   total(name: keyof typeof TOTAL): number {
     return this.counters[TOTAL[name]]!;
   }

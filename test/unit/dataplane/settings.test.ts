@@ -26,7 +26,7 @@ test('every setting of the packet path comes from its field of the configuration
       dscp: 46,
       ecn: 'compatibility',
     },
-    ...{ clampMss: false, fragment: 'outer', innerSource: 'loose', transit: ['west'] },
+    ...{ clampMss: false, fragment: 'outer', innerSource: 'loose', transit: ['west'], failOpen: true },
     allowedSources: [parseCidr('172.31.9.0/24'), parseCidr('172.31.0.7/32')],
   });
 });
@@ -42,7 +42,14 @@ test('without a word the settings are the safe ones of the design', () => {
       dscp: 'inherit',
       ecn: 'normal',
     },
-    ...{ clampMss: true, fragment: 'inner', innerSource: 'strict', transit: [], allowedSources: [] },
+    ...{
+      clampMss: true,
+      fragment: 'inner',
+      innerSource: 'strict',
+      transit: [],
+      allowedSources: [],
+      failOpen: false,
+    },
   });
 });
 

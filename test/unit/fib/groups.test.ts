@@ -5,6 +5,7 @@ import type { FibEntry } from '../../../src/fib/entry.ts';
 import type { Fib } from '../../../src/fib/fib.ts';
 import { BUCKETS, PEER } from '../../../src/fib/layout.ts';
 import { lookup, peerWord, pickPeer } from '../../../src/fib/lookup.ts';
+import { SETTINGS } from '../dataplane/rig.ts';
 import { address, cidr, entry, SEED, smallFib } from './linear-scan.ts';
 
 const FLOWS = 10_000;
@@ -107,6 +108,41 @@ describe('ten thousand flows over a group', () => {
       assert.ok(assign(fib).every((each) => each !== -1));
     }
     assert.deepEqual(assign(fib), before);
+  });
+
+  test('with fail-open go where they went before while all are dead, and only to the living otherwise', () => {
+    const fib = fibWith(entry('10.2.0.0/16', 'west', ...five), entry('10.3.0.0/16', 'north', '172.31.0.1'));
+    const before = assign(fib);
+    const setFailOpen = (failOpen: boolean) => fib.configure({ ...SETTINGS, failOpen });
+    setFailOpen(true);
+    for (const gateway of five) fib.setPeer(address(gateway), { alive: false });
+    assert.deepEqual(assign(fib), before);
+    assert.equal(countOf(assign(fib, '10.3.0.1'), 1), FLOWS);
+    fib.setPeer(address('172.31.0.3'), { alive: true });
+    assert.equal(countOf(assign(fib), 3), FLOWS);
+    assert.equal(countOf(assign(fib, '10.3.0.1'), 1), FLOWS);
+    fib.setPeer(address('172.31.0.3'), { alive: false });
+    assert.deepEqual(assign(fib), before);
+    setFailOpen(false);
+    assert.equal(countOf(assign(fib), -1), FLOWS);
+    assert.equal(countOf(assign(fib, '10.3.0.1'), -1), FLOWS);
+    setFailOpen(true);
+    assert.deepEqual(assign(fib), before);
+    for (const gateway of five) fib.setPeer(address(gateway), { alive: true });
+    assert.deepEqual(assign(fib), before);
+  });
+
+  test('need a gateway that no other one stands in for', () => {
+    const fib = fibWith(
+      entry('10.2.0.0/16', 'west', '172.31.0.1', '172.31.0.2', '172.31.0.3*0'),
+      entry('10.3.0.0/16', 'north', '172.31.0.4'),
+    );
+    const needed = () => [1, 2, 3, 4, 5].filter((last) => fib.isNeeded(address(`172.31.0.${last}`)));
+    assert.deepEqual(needed(), [4]);
+    fib.setPeer(address('172.31.0.1'), { alive: false });
+    assert.deepEqual(needed(), [2, 4]);
+    fib.setPeer(address('172.31.0.2'), { alive: false });
+    assert.deepEqual(needed(), [1, 2, 4]);
   });
 
   test('avoid a gateway that was dead before the group was made', () => {

@@ -19,11 +19,13 @@ let changes: PathMtuChange[] = [];
 let errors: string[] = [];
 let relayed: Uint8Array[] = [];
 let feed: IcmpFeed;
+let isDistrusting = false;
 
 beforeEach(() => {
   changes = [];
   errors = [];
   relayed = [];
+  isDistrusting = false;
   const clock: Clock = { nowMs: () => 0, wallMs: () => 0, after: () => ({ cancel() {} }) };
   feed = new IcmpFeed({
     pathMtu: new PathMtuTable(),
@@ -35,6 +37,7 @@ beforeEach(() => {
       0,
     ),
     onPathMtu: (change) => changes.push(change),
+    distrustsReports: () => isDistrusting,
     onError: (_peer, text) => errors.push(text),
   });
 });

@@ -21,25 +21,30 @@ const STRANGER = parseAddress('198.51.100.7');
 const PATH_MTU = 1400;
 const OUTER_ID = 815;
 
-/** RFC 2003 §4, row by row: what came, and what the sender hears of it; undefined: nothing. */
-const ROWS: readonly [string, readonly number[], readonly number[] | undefined][] = [
-  ['4.1 network unreachable stays one', [3, 0, 0], [3, 0, 0]],
-  ['4.1 host unreachable stays one', [3, 1, 0], [3, 1, 0]],
-  ['4.1 protocol unreachable is not the protocol of the sender', [3, 2, 0], [3, 1, 0]],
-  ['4.1 port unreachable is not relayed', [3, 3, 0], undefined],
-  ['4.1, 5.1 fragmentation needed leaves room for the outer header', [3, 4, 1400], [3, 4, 1380]],
-  ['4.1 source route failed is not relayed', [3, 5, 0], undefined],
-  ['4.6 what RFC 2003 does not name is not relayed: administratively filtered', [3, 13, 0], undefined],
-  ['4.2 source quench is not relayed', [4, 0, 0], undefined],
-  ['4.3 redirect is not relayed', [5, 1, ROUTER], undefined],
-  ['4.4 time exceeded is an unreachable host', [11, 0, 0], [3, 1, 0]],
-  ['4.4 time exceeded in reassembly too', [11, 1, 0], [3, 1, 0]],
-  ['4.5 a problem with the TOS, which was copied, is relayed', [12, 0, 1 << 24], [12, 0, 1 << 24]],
-  ['4.5 a problem with the rest of the outer header is not', [12, 0, 8 << 24], undefined],
+/** RFC 2003 §4, row by row: section, what came, and what the sender hears of it; undefined: nothing. */
+const ROWS: readonly [string, string, readonly number[], readonly number[] | undefined][] = [
+  ['3/0', '4.1: network unreachable stays one', [3, 0, 0], [3, 0, 0]],
+  ['3/1', '4.1: host unreachable stays one', [3, 1, 0], [3, 1, 0]],
+  ['3/2', '4.1: protocol unreachable is not the protocol of the sender', [3, 2, 0], [3, 1, 0]],
+  ['3/3', '4.1: port unreachable is not relayed', [3, 3, 0], undefined],
+  ['3/4', '4.1, 5.1: fragmentation needed leaves room for the outer header', [3, 4, 1400], [3, 4, 1380]],
+  ['3/5', '4.1: source route failed is not relayed', [3, 5, 0], undefined],
+  [
+    '3/13',
+    '4.6: what RFC 2003 does not name is not relayed: administratively filtered',
+    [3, 13, 0],
+    undefined,
+  ],
+  ['4', '4.2: source quench is not relayed', [4, 0, 0], undefined],
+  ['5', '4.3: redirect is not relayed', [5, 1, ROUTER], undefined],
+  ['11/0', '4.4: time exceeded is an unreachable host', [11, 0, 0], [3, 1, 0]],
+  ['11/1', '4.4: time exceeded in reassembly too', [11, 1, 0], [3, 1, 0]],
+  ['12 TOS', '4.5: a problem with the TOS, which was copied, is relayed', [12, 0, 1 << 24], [12, 0, 1 << 24]],
+  ['12', '4.5: a problem with the rest of the outer header is not relayed', [12, 0, 8 << 24], undefined],
 ];
 
-for (const [name, [type, code, rest], expected] of ROWS) {
-  test(`RFC 2003 ${name}`, () => {
+for (const [row, name, [type, code, rest], expected] of ROWS) {
+  test(`ICMP ${row}, RFC 2003 §${name}`, () => {
     const header = relayedHeader(type!, code!, rest!, type === 3 && code === 4 ? PATH_MTU : 0);
     assert.deepEqual(header && [header.type, header.code, header.rest], expected);
   });

@@ -9,10 +9,10 @@ test('a smaller path MTU is learned, told once, and forgotten after ten minutes'
   const table = new PathMtuTable();
   assert.deepEqual(table.report(PEER, 1400, 1500, 0), { peer: PEER, pathMtuBytes: 1400 });
   assert.equal(table.report(PEER, 1400, 1500, 1000), undefined);
-  assert.equal(table.isLearned(PEER), true);
+  assert.equal(table.source(PEER), 'icmp');
   assert.deepEqual(table.expire(1000 + PATH_MTU_EXPIRY_MS - 1), []);
   assert.deepEqual(table.expire(1000 + PATH_MTU_EXPIRY_MS), [{ peer: PEER, pathMtuBytes: 0 }]);
-  assert.equal(table.isLearned(PEER), false);
+  assert.equal(table.source(PEER), undefined);
 });
 
 test('a report below 596 bytes is an attack and is ignored; 596 itself is not', () => {

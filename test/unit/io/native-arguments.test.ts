@@ -204,6 +204,7 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
   rawOverflow: [fd],
   segment: [bytes, request, received, received, pairs, from, to],
   linkOpen: [integer(0, -1, 2 ** 31)],
+  linkListen: [fd],
   linkSend: [fd, bytes, at, lengths, pieces, addresses, peers, hops, from, to],
   wakeOpen: [],
   wakeSignal: [fd],

@@ -13,7 +13,15 @@ export function fakeSource(replaced: Partial<MetricsSource> = {}): MetricsSource
   return {
     version: '1.2.3',
     counterBlocks: () => blocks,
-    peers: () => [{ index: 0, address: '172.31.0.2', clusters: ['west'], alive: true, pathMtuBytes: 1500 }],
+    peers: () => [
+      {
+        ...{ index: 0, address: '172.31.0.2', clusters: ['west'], alive: true, pathMtuBytes: 1500 },
+        health: {
+          ...{ state: 'alive', answers: 'isthmus', roundTripMs: 1.5, jitterMs: 0.25, loss: 0.125 },
+          ...{ sent: 64, answered: 56 },
+        },
+      },
+    ],
     clusters: () => [{ name: 'west', routes: 3, gateways: 2, gatewaysAlive: 1 }],
     sources: () => [
       { name: 'static', state: 'fresh', claims: 3, refused: 1, lastUpdateMs: 1_700_000_000_500 },
@@ -49,6 +57,7 @@ export function fakeSource(replaced: Partial<MetricsSource> = {}): MetricsSource
       ...{ accepted: 9, ignored: 4, relayed: 3, notForSender: 2 },
       ...{ unknownSender: 1, unanswerable: 1, overLimit: 2 },
     }),
+    probes: () => ({ answeredRequests: 60, refusedRequests: 2, unexpected: 3, unsent: 4 }),
     workers: () => ({ configured: 2, running: 1, restarts: 5 }),
     configuration: () => ({
       lastReloadOk: false,

@@ -178,7 +178,10 @@ test('a peer has one series for each direction, whatever number of clusters it s
   block[peerCell(2) + PEER_CELL.INBOUND_BYTES] = 900;
   block[peerCell(2) + PEER_CELL.INBOUND_DROPS] = 1;
   const peers = () => [
-    { index: 2, address: '172.31.0.9', clusters: ['north', 'west'], alive: false, pathMtuBytes: 1400 },
+    {
+      ...{ index: 2, address: '172.31.0.9', clusters: ['north', 'west'], alive: false, pathMtuBytes: 1400 },
+      health: undefined,
+    },
   ];
   const exposition = await scrape(metricsOf(fakeSource({ counterBlocks: () => [block], peers })));
   const labels = { peer: '172.31.0.9', cluster: 'north,west' };

@@ -170,6 +170,43 @@ describe('refusals', () => {
   });
 });
 
+describe('what is protected', () => {
+  const guarded = { cidr: parseCidr('192.0.2.7/32'), what: 'a server that this gateway reads or writes' };
+  const block = { cidr: parseCidr('10.250.0.0/24'), what: 'in security.protect' };
+  const settings = { ...SETTINGS, protected: [guarded, block] };
+
+  it('is claimed neither itself nor in part nor with what is around it; what is beside it is', () => {
+    const table = new Table(settings);
+    table.addSource('a', options());
+    const claims = [
+      '192.0.2.7/32',
+      '192.0.2.0/24',
+      '192.0.2.8/29',
+      '10.250.0.128/25',
+      '10.248.0.0/13',
+      '10.250.1.0/24',
+    ];
+    table.apply('a', { kind: 'replace', claims: claims.map((cidr) => claim('west', cidr)) }, 0, 0);
+    assert.deepEqual(routesOf(table), ['10.250.1.0/24 west', '192.0.2.8/29 west']);
+    assert.deepEqual(
+      table.refused().map(({ reason }) => reason),
+      ['protected', 'protected', 'protected', 'protected'],
+    );
+    assert.match(table.refused()[0]!.detail, /192\.0\.2\.7\/32, which is a server that this gateway reads/);
+  });
+
+  it('ends a route that stood before, and gives it back when it is not protected any more', () => {
+    const table = new Table(SETTINGS);
+    table.addSource('a', options());
+    table.apply('a', { kind: 'replace', claims: [claim('west', '192.0.2.0/24')] }, 0, 0);
+    assert.deepEqual(routesOf(table), ['192.0.2.0/24 west']);
+    table.reconfigure(settings, 1, 1);
+    assert.deepEqual(routesOf(table), []);
+    table.reconfigure(SETTINGS, 2, 2);
+    assert.deepEqual(routesOf(table), ['192.0.2.0/24 west']);
+  });
+});
+
 describe('limits', () => {
   it('takes as many claims of a source as its limit and turns the next one away, visibly', () => {
     const table = new Table(SETTINGS, { claimsPerSource: 2 });

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import type { AgentCommands, SizesAnswer, SizesRequest } from '../agent-commands.ts';
-import { addressText, firstDifference, IP_HEADER_BYTES, ipv4, pattern } from '../packet-builder.ts';
+import { addressText, firstDifference, IP_HEADER_BYTES, ipv4, PROTOCOL, pattern } from '../packet-builder.ts';
 import { nap } from './pace.ts';
 import { RawPort } from './raw-port.ts';
 
@@ -111,4 +111,13 @@ export class SizeExpectation {
       );
     } else if (!this.#missing.delete(size)) this.#duplicated.push(size);
   }
+}
+
+/** Any packet's inner one goes on as it is, whoever it is from: what an ipip device does on a host that forwards. */
+export function decapsulate(): void {
+  const port = new RawPort(PROTOCOL.IPIP);
+  const forward = (packet: Buffer): void => {
+    port.send(packet.subarray((packet[0]! & 15) * 4, packet.readUInt16BE(2)));
+  };
+  setInterval(() => port.drain(forward), 1);
 }

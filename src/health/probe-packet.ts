@@ -1,0 +1,95 @@
+import { readU16, readU32, writeU16, writeU32 } from '../packet/bytes.ts';
+import { foldSum, internetChecksum, sumBytes } from '../packet/checksum.ts';
+import { ENCAPSULATION_BYTES, encapsulate } from '../packet/ipip.ts';
+import { IPV4, PROTOCOL } from '../packet/ipv4.ts';
+import {
+  PROBE_FIELD,
+  PROBE_KIND,
+  PROBE_MAGIC,
+  PROBE_PAYLOAD_BYTES,
+  PROBE_PORT,
+  PROBE_UDP,
+  PROBE_VERSION,
+} from '../packet/probe.ts';
+
+/** Probes are as important as routing messages and rarer: CS6 (RFC 2474 §4.2.2), so that a full queue does not look like a dead peer. */
+const TOS = 0xc0;
+
+/** Of the inner header, and of the outer one where that has the TTL of what it carries (`tunnel.ttl: inherit`). */
+const TTL = 64;
+
+/** How packets of the gateway leave, so that probes share their fate. */
+export interface OuterFields {
+  readonly ttl: number | 'inherit';
+  readonly dscp: number | 'inherit';
+}
+
+export interface Probe {
+  readonly kind: number;
+  /** Of the outer packet of the request, so that a reply says what size came through. */
+  readonly outerBytes: number;
+  /** Random, the prober's own: nobody who does not see the path can answer in the peer's place. */
+  readonly keyHigh: number;
+  readonly keyLow: number;
+  readonly sequence: number;
+}
+
+/**
+ * Writes a probe from `source` to `peer` into `view` from 0 on, outer header first, `lengthBytes` in all, and returns `lengthBytes`. DF is set in
+ * the outer header, so that what is too long for the path is lost, as RFC 8899 §3 asks of a probe. Addresses in host order.
+ */
+export function writeProbe(
+  view: DataView,
+  bytes: Uint8Array,
+  source: number,
+  peer: number,
+  probe: Probe,
+  lengthBytes: number,
+  { ttl, dscp }: OuterFields = { ttl: 'inherit', dscp: 'inherit' },
+): number {
+  const inner = ENCAPSULATION_BYTES;
+  const innerBytes = lengthBytes - inner;
+  bytes.fill(0, 0, lengthBytes);
+  writeU16(bytes, inner + IPV4.VERSION_IHL, 0x4500 | TOS);
+  writeU16(bytes, inner + IPV4.TOTAL_LENGTH, innerBytes);
+  writeU16(bytes, inner + IPV4.FRAGMENT, IPV4.DF);
+  writeU16(bytes, inner + IPV4.TTL, (TTL << 8) | PROTOCOL.UDP);
+  writeU32(bytes, inner + IPV4.SOURCE, source);
+  writeU32(bytes, inner + IPV4.DESTINATION, probe.kind === PROBE_KIND.REFLECTED ? source : peer);
+  writeU16(bytes, inner + IPV4.CHECKSUM, internetChecksum(bytes, inner, IPV4.HEADER_BYTES));
+  const udp = inner + IPV4.HEADER_BYTES;
+  const udpBytes = innerBytes - IPV4.HEADER_BYTES;
+  writeU16(bytes, udp + PROBE_UDP.SOURCE_PORT, PROBE_PORT);
+  writeU16(bytes, udp + PROBE_UDP.DESTINATION_PORT, PROBE_PORT);
+  writeU16(bytes, udp + PROBE_UDP.LENGTH, udpBytes);
+  const at = udp + PROBE_UDP.HEADER_BYTES;
+  writeU32(bytes, at + PROBE_FIELD.MAGIC, PROBE_MAGIC);
+  bytes[at + PROBE_FIELD.VERSION] = PROBE_VERSION;
+  bytes[at + PROBE_FIELD.KIND] = probe.kind;
+  writeU16(bytes, at + PROBE_FIELD.OUTER_BYTES, probe.outerBytes);
+  writeU32(bytes, at + PROBE_FIELD.KEY_HIGH, probe.keyHigh);
+  writeU32(bytes, at + PROBE_FIELD.KEY_LOW, probe.keyLow);
+  writeU32(bytes, at + PROBE_FIELD.SEQUENCE, probe.sequence);
+  // RFC 768: over a pseudo header too; padding of zeros adds nothing. A sum of 0 is sent as its other form, for 0 means none.
+  const addresses = sumBytes(bytes, inner + IPV4.SOURCE, 8);
+  const sum =
+    addresses + PROTOCOL.UDP + udpBytes + sumBytes(bytes, udp, PROBE_UDP.HEADER_BYTES + PROBE_PAYLOAD_BYTES);
+  writeU16(bytes, udp + PROBE_UDP.CHECKSUM, ~foldSum(sum) & 0xffff || 0xffff);
+  const tos = dscp === 'inherit' ? TOS : dscp << 2;
+  const outerTtl = ttl === 'inherit' ? TTL : ttl;
+  encapsulate(view, inner, innerBytes, source, peer, tos, outerTtl, probe.sequence & 0xffff, IPV4.DF);
+  return lengthBytes;
+}
+
+/** The fields of a packet for which isProbe gave 1; undefined for one of another version. */
+export function readProbe(bytes: Uint8Array, at: number): Probe | undefined {
+  const payload = at + IPV4.HEADER_BYTES + PROBE_UDP.HEADER_BYTES;
+  if (bytes[payload + PROBE_FIELD.VERSION] !== PROBE_VERSION) return undefined;
+  return {
+    kind: bytes[payload + PROBE_FIELD.KIND]!,
+    outerBytes: readU16(bytes, payload + PROBE_FIELD.OUTER_BYTES),
+    keyHigh: readU32(bytes, payload + PROBE_FIELD.KEY_HIGH),
+    keyLow: readU32(bytes, payload + PROBE_FIELD.KEY_LOW),
+    sequence: readU32(bytes, payload + PROBE_FIELD.SEQUENCE),
+  };
+}

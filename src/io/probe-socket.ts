@@ -1,0 +1,119 @@
+import type { Address } from '../base/address.ts';
+import { IoError } from '../base/errors.ts';
+import { IPV4, PROTOCOL } from '../packet/ipv4.ts';
+import { PROBE_DESTINATION_PORT_AT, PROBE_INNER_BYTES, PROBE_PORT } from '../packet/probe.ts';
+import { Batch, PACKET_BYTES_MAX } from './batch.ts';
+import { errnoName } from './errno.ts';
+import type { Native } from './native.ts';
+import { assemble, CODE } from './socket-filter.ts';
+
+/** IPPROTO_RAW: receives nothing. */
+const PROTOCOL_NONE = 255;
+
+/** A search of a path sends 24 packets at once; of several paths, at jumbo frames, this many bytes. */
+const SEND_BUFFER_BYTES = 1 << 20;
+
+const RECEIVE_MAX = 16;
+
+/**
+ * Sends probes of peers by a raw socket like that of the packets, and hears those that come back reflected. These come plain, with our own
+ * address as source and destination: the kernel takes such packets for forged (RFC 1812 §5.3.7) and shows them to nobody but a packet
+ * socket. Main thread only.
+ */
+export class ProbeSocket {
+  /** One packet, to be written from 0 on before `send`. */
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly #native: Native;
+  readonly #fd: number;
+  readonly #batch: Batch;
+  #source: Address | undefined;
+  #listening: { readonly fd: number; readonly watcher: object } | undefined;
+  #failed = 0;
+
+  /** Throws an IoError. */
+  constructor(native: Native) {
+    this.#native = native;
+    this.#fd = native.rawOpen(PROTOCOL_NONE, 0, SEND_BUFFER_BYTES);
+    if (this.#fd < 0) throw new IoError('socket', errnoName(this.#fd), 'raw socket for probes');
+    this.bytes = new Uint8Array(PACKET_BYTES_MAX);
+    this.#batch = new Batch(this.bytes, 1);
+    this.view = this.#batch.view;
+  }
+
+  /** Probes that the kernel did not take: too long for the device, or no way to the peer. */
+  get failed(): number {
+    return this.#failed;
+  }
+
+  /** Sends the first `lengthBytes` of `bytes`. The way is looked up as one who has `source`. */
+  send(source: Address, destination: Address, lengthBytes: number): void {
+    if (source !== this.#source) {
+      // Where the address is not on this host now, the way is picked by the destination alone, as for the packets.
+      if (this.#native.rawBind(this.#fd, source) < 0) this.#native.rawBind(this.#fd, 0);
+      this.#source = source;
+    }
+    const { at, length, pieces, address } = this.#batch;
+    length[0] = lengthBytes;
+    address[0] = destination;
+    if (this.#native.rawSend(this.#fd, this.bytes, at, length, pieces, address, 0, 1) < 1) this.#failed += 1;
+  }
+
+  /**
+   * Calls `handler` with the beginning of each reflected probe from now on, from its (only) IP header on, PROBE_INNER_BYTES. Idempotent. Throws an
+   * IoError.
+   */
+  listen(handler: (inner: Uint8Array) => void): void {
+    if (this.#listening !== undefined) return;
+    const native = this.#native;
+    const fd = native.linkOpen(0);
+    if (fd < 0) throw new IoError('socket', errnoName(fd), 'packet socket for reflected probes');
+    const filtered = native.rawFilter(fd, reflectedProbes());
+    const bound = filtered < 0 ? filtered : native.linkListen(fd);
+    if (bound < 0) {
+      native.close(fd);
+      throw new IoError('bind', errnoName(bound), 'packet socket for reflected probes');
+    }
+    const room = new Batch(new Uint8Array(RECEIVE_MAX * ROOM_BYTES), RECEIVE_MAX, ROOM_LAYOUT);
+    const receive = (): void => {
+      const { bytes, at, length, layout } = room;
+      const count = native.rawReceive(fd, bytes, at, length, layout, RECEIVE_MAX);
+      for (let i = 0; i < count; i++)
+        if (length[i]! >= PROBE_INNER_BYTES) handler(bytes.slice(at[i]!, at[i]! + PROBE_INNER_BYTES));
+    };
+    this.#listening = { fd, watcher: native.watch(fd, receive) };
+  }
+
+  close(): void {
+    if (this.#listening !== undefined) {
+      this.#native.unwatch(this.#listening.watcher);
+      this.#native.close(this.#listening.fd);
+      this.#listening = undefined;
+    }
+    this.#native.close(this.#fd);
+  }
+}
+
+const ROOM_BYTES = 64;
+const ROOM_LAYOUT = Int32Array.of(0, ROOM_BYTES, ROOM_BYTES, 0, 0, 0);
+
+const VERSION_4_IHL_5 = 0x45;
+
+/** UDP to PROBE_PORT whose source is its destination; cut to what is looked at. */
+function reflectedProbes(): Uint32Array {
+  return assemble([
+    { code: CODE.LOAD_BYTE_AT, k: IPV4.VERSION_IHL },
+    { code: CODE.IF_EQUAL, k: VERSION_4_IHL_5, no: 'reject' },
+    { code: CODE.LOAD_BYTE_AT, k: IPV4.PROTOCOL },
+    { code: CODE.IF_EQUAL, k: PROTOCOL.UDP, no: 'reject' },
+    { code: CODE.LOAD_HALF_AT, k: PROBE_DESTINATION_PORT_AT },
+    { code: CODE.IF_EQUAL, k: PROBE_PORT, no: 'reject' },
+    { code: CODE.LOAD_WORD_AT, k: IPV4.SOURCE },
+    { code: CODE.TO_X, k: 0 },
+    { code: CODE.LOAD_WORD_AT, k: IPV4.DESTINATION },
+    { code: CODE.IF_EQUAL_X, k: 0, no: 'reject' },
+    { code: CODE.RETURN, k: ROOM_BYTES },
+    'reject',
+    { code: CODE.RETURN, k: 0 },
+  ]);
+}

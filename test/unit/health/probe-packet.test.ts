@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parseAddress } from '../../../src/base/address.ts';
+import { readProbe, writeProbe } from '../../../src/health/probe-packet.ts';
+import { foldSum, sumBytes } from '../../../src/packet/checksum.ts';
+import { ENCAPSULATION_BYTES } from '../../../src/packet/ipip.ts';
+import { checkInner, checkOuter, IPV4 } from '../../../src/packet/ipv4.ts';
+import { isProbe, PROBE_BYTES_MIN, PROBE_KIND } from '../../../src/packet/probe.ts';
+import { VERDICT } from '../../../src/packet/verdict.ts';
+
+const OURS = parseAddress('172.31.0.1');
+const PEER = parseAddress('172.31.0.2');
+const INNER = ENCAPSULATION_BYTES;
+
+function written(kind: number, lengthBytes: number, sequence = 7): Uint8Array {
+  const bytes = new Uint8Array(lengthBytes).fill(0xee);
+  const probe = { kind, outerBytes: lengthBytes, keyHigh: 0xdead_beef, keyLow: 0x8000_0001, sequence };
+  assert.equal(writeProbe(new DataView(bytes.buffer), bytes, OURS, PEER, probe, lengthBytes), lengthBytes);
+  return bytes;
+}
+
+test('what is written is a whole packet with right checksums, and is read back', () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...Object.values(PROBE_KIND)),
+      fc.integer({ min: PROBE_BYTES_MIN, max: 9000 }),
+      fc.integer({ min: 0, max: 0xffff_ffff }),
+      (kind, lengthBytes, sequence) => {
+        const bytes = written(kind, lengthBytes, sequence);
+        assert.equal(checkOuter(bytes, 0, lengthBytes), VERDICT.FORWARD);
+        assert.equal(checkInner(bytes, INNER, lengthBytes - INNER), VERDICT.FORWARD);
+        assert.equal(isProbe(bytes, INNER), 1);
+        const udp = INNER + IPV4.HEADER_BYTES;
+        const pseudo = sumBytes(bytes, INNER + IPV4.SOURCE, 8) + 17 + (lengthBytes - udp);
+        assert.equal(foldSum(pseudo + sumBytes(bytes, udp, lengthBytes - udp)), 0xffff);
+        assert.deepEqual(readProbe(bytes, INNER), {
+          ...{ kind, outerBytes: lengthBytes, keyHigh: 0xdead_beef, keyLow: 0x8000_0001, sequence },
+        });
+      },
+    ),
+  );
+});
+
+test('a reflected probe is addressed from us to us, the others to the peer, all in an outer packet to the peer with DF', () => {
+  const view = (bytes: Uint8Array) => new DataView(bytes.buffer);
+  for (const [kind, destination] of [
+    [PROBE_KIND.REQUEST, PEER],
+    [PROBE_KIND.REPLY, PEER],
+    [PROBE_KIND.REFLECTED, OURS],
+  ] as const) {
+    const packet = view(written(kind, PROBE_BYTES_MIN));
+    assert.equal(packet.getUint32(IPV4.SOURCE), OURS);
+    assert.equal(packet.getUint32(IPV4.DESTINATION), PEER);
+    assert.equal(packet.getUint16(IPV4.FRAGMENT), IPV4.DF);
+    assert.equal(packet.getUint32(INNER + IPV4.SOURCE), OURS);
+    assert.equal(packet.getUint32(INNER + IPV4.DESTINATION), destination);
+  }
+});
+
+test('its outer header is like that of the packets: TTL and DSCP as configured', () => {
+  const bytes = new Uint8Array(PROBE_BYTES_MIN);
+  const probe = { kind: PROBE_KIND.REQUEST, outerBytes: PROBE_BYTES_MIN, keyHigh: 1, keyLow: 2, sequence: 3 };
+  const write = (ttl: number | 'inherit', dscp: number | 'inherit') => {
+    writeProbe(new DataView(bytes.buffer), bytes, OURS, PEER, probe, PROBE_BYTES_MIN, { ttl, dscp });
+    return [bytes[IPV4.TTL], bytes[IPV4.TOS]];
+  };
+  assert.deepEqual(write(3, 46), [3, 46 << 2]);
+  assert.deepEqual(write('inherit', 'inherit'), [64, 48 << 2], 'CS6');
+});
+
+test('no other packet is a probe', () => {
+  const changes: readonly [what: string, change: (bytes: Uint8Array) => void][] = [
+    ['protocol', (bytes) => bytes.fill(6, INNER + IPV4.PROTOCOL, INNER + IPV4.PROTOCOL + 1)],
+    ['options', (bytes) => bytes.fill(0x46, INNER, INNER + 1)],
+    ['a fragment', (bytes) => bytes.fill(0x20, INNER + IPV4.FRAGMENT, INNER + IPV4.FRAGMENT + 1)],
+    ['too short', (bytes) => bytes.fill(40, INNER + IPV4.TOTAL_LENGTH + 1, INNER + IPV4.TOTAL_LENGTH + 2)],
+    ['port', (bytes) => bytes.fill(1, INNER + 22, INNER + 23)],
+    ['magic', (bytes) => bytes.fill(1, INNER + 28, INNER + 29)],
+    ['the end of the magic', (bytes) => bytes.fill(1, INNER + 31, INNER + 32)],
+  ];
+  for (const [what, change] of changes) {
+    const bytes = written(PROBE_KIND.REQUEST, PROBE_BYTES_MIN);
+    change(bytes);
+    assert.equal(isProbe(bytes, INNER), 0, what);
+  }
+  const newer = written(PROBE_KIND.REQUEST, PROBE_BYTES_MIN);
+  newer[INNER + 32] = 2;
+  assert.equal(readProbe(newer, INNER), undefined, 'another version');
+});
