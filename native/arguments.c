@@ -89,8 +89,9 @@ static bool take_array(napi_env env, napi_value value, const char *name, napi_ty
   if (napi_get_typedarray_info(env, value, &type, count, data, NULL, NULL) != napi_ok || type != wanted) {
     return refuse_type(env, name, expected);
   }
-  /* A detached buffer reads as empty, so every later range check refuses it; the pointer is cleared to be sure. */
-  if (*count == 0) *data = NULL;
+  /* A detached buffer reads as empty, so every later range check refuses it. Not NULL: to that even 0 must not be added (C17 6.5.6). */
+  static double nothing;
+  if (*count == 0) *data = &nothing;
   return true;
 }
 

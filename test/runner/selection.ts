@@ -13,7 +13,8 @@ export const LAYERS: readonly Layer[] = [
   // Four machines share the cores of one, and some tests count what is lost at a rate: one at a time.
   { name: 'system', concurrency: 1, sandbox: true, nodeFlags: [], timeoutMs: 240_000 },
   { name: 'interop', concurrency: 1, sandbox: true, nodeFlags: [], timeoutMs: 240_000 },
-  { name: 'fuzz', concurrency: 1, sandbox: false, nodeFlags: [], timeoutMs: 120_000 },
+  // Compiles with sanitizers, and runs the addon's tests with them: several times as slow as without.
+  { name: 'fuzz', concurrency: 1, sandbox: false, nodeFlags: [], timeoutMs: 300_000 },
 ];
 
 export interface Layer {

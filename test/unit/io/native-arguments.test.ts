@@ -428,6 +428,13 @@ describe('the addon', () => {
     assertRefused('rawSend', send(257, 0), 'all of one');
   });
 
+  // Offset 0 was added to a null pointer, which C does not allow. test/fuzz/native/calls.c found it, and its corpus has it too.
+  test('an empty packet may lie in an empty slab', () => {
+    const zeros = [new Uint8Array(0), new Int32Array(1), new Int32Array(1), Int32Array.of(1, 0, 0)] as const;
+    assert.equal(native.rawSend(CLOSED, ...zeros, new Uint32Array(1), 0, 1), EBADF);
+    assert.equal(native.tunSend(CLOSED, ...zeros, 0, 1, 0), EBADF);
+  });
+
   test('an empty batch is no system call', () => {
     const column = new Int32Array(4);
     assert.equal(native.rawReceive(CLOSED, BYTES, column, column, LAYOUT, 0), 0);
