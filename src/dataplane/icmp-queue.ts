@@ -1,6 +1,6 @@
 import type { Address } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
-import { readU32 } from '../packet/bytes.ts';
+import { readI32, readU32 } from '../packet/bytes.ts';
 import { mayAnswer, writeIcmpError } from '../packet/icmp.ts';
 import { IPV4 } from '../packet/ipv4.ts';
 import { PROBE_INNER_BYTES } from '../packet/probe.ts';
@@ -39,6 +39,15 @@ export const ICMP_QUEUE_BYTES = HEADER_BYTES + SLOTS * SLOT_BYTES;
 export const ICMP_PER_SECOND = 1000;
 export const ICMP_BURST = 50;
 
+/** Of these, at most for one inner source: a pod that floods must not keep the others from hearing of a path that is too narrow for them. */
+export const SOURCE_ICMP_PER_SECOND = 200;
+export const SOURCE_ICMP_BURST = 25;
+
+/** A power of two. Sources share buckets by a hash of their address: two that meet in one have its rate together. */
+const SOURCE_BUCKETS = 1024;
+const SOURCE_SHIFT = 22;
+const SOURCE_MULTIPLIER = 0x9e37_79b1;
+
 /** Sends an ICMP message, from its type on, to a local host. */
 export type SendIcmp = (destination: Address, message: Uint8Array) => void;
 
@@ -51,6 +60,8 @@ export class IcmpQueue {
   readonly #words: Uint32Array;
   readonly #bytes: Uint8Array;
   readonly #clock: Clock;
+  readonly #sourceTokens = new Float64Array(SOURCE_BUCKETS).fill(SOURCE_ICMP_BURST);
+  readonly #sourceRefilledMs = new Float64Array(SOURCE_BUCKETS);
   #tokens = ICMP_BURST;
   #refilledMs: number;
   /** The clock was asked in this turn. */
@@ -80,7 +91,7 @@ export class IcmpQueue {
     const head = this.#words[HEAD]!;
     const waiting = (head - Atomics.load(this.#words, TAIL)) >>> 0;
     if (waiting >= ICMP_SLOTS) return -1;
-    if (!this.#takeToken()) return -1;
+    if (!this.#takeSourceToken(readI32(bytes, at + IPV4.SOURCE)) || !this.#takeToken()) return -1;
     const slotAt = HEADER_BYTES + (head % SLOTS) * SLOT_BYTES;
     const written = writeIcmpError(this.#bytes, slotAt + 8, type, code, rest, bytes, at, innerLength);
     this.#words[slotAt >>> 2] = readU32(bytes, at + IPV4.SOURCE);
@@ -131,8 +142,19 @@ export class IcmpQueue {
     return count;
   }
 
-  #takeToken(): boolean {
+  #takeSourceToken(source: number): boolean {
     if (!this.#isRefilled) this.#refill();
+    const bucket = Math.imul(source, SOURCE_MULTIPLIER) >>> SOURCE_SHIFT;
+    const nowMs = this.#refilledMs;
+    const gained = ((nowMs - this.#sourceRefilledMs[bucket]!) * SOURCE_ICMP_PER_SECOND) / 1000;
+    const tokens = Math.min(SOURCE_ICMP_BURST, this.#sourceTokens[bucket]! + gained);
+    const isTaken = tokens >= 1;
+    this.#sourceRefilledMs[bucket] = nowMs;
+    this.#sourceTokens[bucket] = isTaken ? tokens - 1 : tokens;
+    return isTaken;
+  }
+
+  #takeToken(): boolean {
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
     return true;

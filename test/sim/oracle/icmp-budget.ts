@@ -3,12 +3,18 @@ import { hex, onesSum, sameBytes } from './wire.ts';
 
 const PER_MS = 1;
 const BURST = 50;
+const SOURCE_PER_MS = 0.2;
+const SOURCE_BURST = 25;
 const WAITING_MAX = 64;
 const MESSAGE_BYTES_MAX = 556;
 
-/** Which ICMP errors may be sent: 1,000 a second, 50 at once, 64 waiting for the slow path; and what each must look like. */
+/**
+ * Which ICMP errors may be sent: 1,000 a second, 50 at once, of which 200 and 25 to the sources of one bucket, 64 waiting for the slow path;
+ * and what each must look like.
+ */
 export class IcmpBudget {
   readonly #expected: IcmpWish[] = [];
+  readonly #sources = new Map<bigint, { tokens: number; refilledMs: number }>();
   #tokens = BURST;
   #refilledMs: number;
 
@@ -19,11 +25,23 @@ export class IcmpBudget {
   /** True when the error is sent, false when it is suppressed. */
   wish(wish: IcmpWish, nowMs: number): boolean {
     if (this.#expected.length >= WAITING_MAX) return false;
+    if (!this.#takeOfSource(wish.destination, nowMs)) return false;
     this.#tokens = Math.min(BURST, this.#tokens + (nowMs - this.#refilledMs) * PER_MS);
     this.#refilledMs = nowMs;
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
     this.#expected.push(wish);
+    return true;
+  }
+
+  #takeOfSource(source: number, nowMs: number): boolean {
+    const bucket = ((BigInt(source) * 0x9e37_79b1n) % 2n ** 32n) / 2n ** 22n;
+    const state = this.#sources.get(bucket) ?? { tokens: SOURCE_BURST, refilledMs: nowMs };
+    this.#sources.set(bucket, state);
+    state.tokens = Math.min(SOURCE_BURST, state.tokens + (nowMs - state.refilledMs) * SOURCE_PER_MS);
+    state.refilledMs = nowMs;
+    if (state.tokens < 1) return false;
+    state.tokens -= 1;
     return true;
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseAddress } from '../../../src/base/address.ts';
-import { ICMP_BURST, ICMP_PER_SECOND } from '../../../src/dataplane/icmp-queue.ts';
+import { ICMP_BURST, SOURCE_ICMP_BURST, SOURCE_ICMP_PER_SECOND } from '../../../src/dataplane/icmp-queue.ts';
 import { PathMtuTable } from '../../../src/health/path-mtu.ts';
 import { get16 } from '../../sim/oracle/wire.ts';
 import { POD, packet, Rig, STRANGER, WEST_1 } from '../dataplane/rig.ts';
@@ -54,16 +54,17 @@ test('G5 an ICMP error quotes as much as 576 bytes hold, headers included, and a
   assert.equal(quoted(1480), 548);
 });
 
-test('G6 ICMP errors are limited, in a burst and in the long run, and those left out are counted', () => {
+test('G6 ICMP errors are limited, in a burst and in the long run, for all and for one source, and those left out are counted', () => {
   const rig = new Rig();
-  const send = (count: number) => {
-    for (let i = 0; i < count; i++) rig.outbound(lost({}));
+  const send = (count: number, sources: number) => {
+    for (let i = 0; i < count; i++) rig.outbound(lost({ source: POD + (i % sources) }));
     return rig.icmp().length;
   };
-  assert.equal(send(ICMP_BURST + 10), ICMP_BURST);
-  assert.equal(rig.total('ICMP_SUPPRESSED'), 10);
+  assert.equal(send(ICMP_BURST + 10, 1), SOURCE_ICMP_BURST);
+  assert.equal(send(1000, 500), ICMP_BURST - SOURCE_ICMP_BURST);
+  assert.equal(rig.total('ICMP_SUPPRESSED'), 1010);
   rig.clock.ms += 10;
-  assert.equal(send(100), (10 * ICMP_PER_SECOND) / 1000);
+  assert.equal(send(100, 1), (10 * SOURCE_ICMP_PER_SECOND) / 1000);
 });
 
 test('G7 the next-hop MTU that we tell is never below 68, nor is one below 576 + 20 believed', () => {
