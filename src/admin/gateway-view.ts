@@ -200,7 +200,7 @@ export class RunningGatewayView implements GatewayView {
         alive: peer.alive,
         pathMtuBytes: effectiveMtu(peer, linkMtu),
         pathMtuSource: pathMtu.source(peer.address) ?? 'link',
-        health: healthRow(this.#parts.health.health(peer.address)),
+        health: healthRow(this.#parts.health.health(peer.address), state.config.health.probes !== 'off'),
         transmit: state.plane?.nextHops?.has(peer.index, peer.address) === true ? 'packet' : 'raw',
         lastError: state.peerErrors.get(peer.address) ?? null,
         outbound: {
@@ -301,6 +301,12 @@ export class RunningGatewayView implements GatewayView {
         );
       }
     }
+    for (const { address } of fib.peers()) {
+      if (this.#parts.health.health(address)?.answersPlainOnly === true)
+        problems.push(
+          `gateway ${formatAddress(address)} answers plain UDP and nothing in the tunnel: IP protocol 4 is blocked on the way, see docs/troubleshooting.md`,
+        );
+    }
     const dead = fib.peers().filter(({ alive }) => !alive);
     for (const { address, clusters } of dead.slice(0, DEAD_SHOWN)) {
       problems.push(
@@ -381,13 +387,15 @@ export class RunningGatewayView implements GatewayView {
   }
 }
 
-function healthRow(health: PeerHealthState | undefined): HealthRow {
+function healthRow(health: PeerHealthState | undefined, isProbed: boolean): HealthRow {
   return {
+    isProbed,
     state: health?.state ?? 'unknown',
     answers: health?.answers ?? null,
     roundTripMs: health?.roundTripMs ?? null,
     jitterMs: health?.jitterMs ?? null,
     loss: health?.loss ?? null,
+    answersPlainOnly: health?.answersPlainOnly ?? false,
   };
 }
 

@@ -154,6 +154,8 @@ export interface PeerRow {
 
 /** What probes say of a peer. */
 export interface HealthRow {
+  /** False with `health.probes: off`. */
+  isProbed: boolean;
   state: LivenessState;
   /** `isthmus`: it answers probes itself. `reflected`: it forwards them back to us. null: it has answered none. */
   answers: ProbeAnswer | null;
@@ -162,6 +164,8 @@ export interface HealthRow {
   jitterMs: number | null;
   /** Share of the last 128 probes that were lost, 0 to 1. */
   loss: number | null;
+  /** It answers plain UDP and nothing that is in the tunnel: protocol 4 does not get through. */
+  answersPlainOnly: boolean;
 }
 
 export interface TraceQuery {

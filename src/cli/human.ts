@@ -49,6 +49,11 @@ export function ago(terminal: Terminal, time: string, nowMs: number): string {
   return `${duration(terminal, Math.max(0, (nowMs - Date.parse(time)) / 1000))} ago`;
 }
 
+/** `0.25ms`, `80ms`. */
+export function milliseconds(value: number): string {
+  return value < 10 ? `${value.toFixed(2)}ms` : `${Math.round(value)}ms`;
+}
+
 export function percent(share: number): string {
   return `${(share * 100).toFixed(1)}%`;
 }

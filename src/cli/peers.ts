@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { PeerRow } from '../admin/view.ts';
-import { bytes, count } from './human.ts';
+import { bytes, count, milliseconds, percent } from './human.ts';
 import { type AdminOptions, adminOption, clientOf, jsonOption, printJson } from './options.ts';
 import { type Column, formatTable } from './table.ts';
 import type { Terminal } from './terminal.ts';
@@ -41,8 +41,8 @@ export function formatPeers(terminal: Terminal, rows: readonly PeerRow[]): strin
       style: ({ health: { state } }) =>
         state === 'alive' ? 'green' : state === 'unknown' ? undefined : 'red',
     },
-    number('RTT', ({ health }) => milliseconds(health.roundTripMs)),
-    number('LOSS', ({ health }) => percent(health.loss)),
+    number('RTT', ({ health }) => (health.roundTripMs === null ? '' : milliseconds(health.roundTripMs))),
+    number('LOSS', ({ health }) => (health.loss === null ? '' : percent(health.loss))),
     number('PATH-MTU', ({ pathMtuBytes }) => String(pathMtuBytes)),
     { title: 'FROM', cell: ({ pathMtuSource }) => pathMtuSource },
     { title: 'BY', cell: ({ transmit }) => transmit },
@@ -55,13 +55,4 @@ export function formatPeers(terminal: Terminal, rows: readonly PeerRow[]): strin
     { title: 'LAST-ERROR', cell: ({ lastError }) => lastError ?? '', isFlexible: true },
   ];
   return formatTable(terminal, columns, rows);
-}
-
-function milliseconds(value: number | null): string {
-  if (value === null) return '';
-  return value < 10 ? `${value.toFixed(2)}ms` : `${Math.round(value)}ms`;
-}
-
-function percent(share: number | null): string {
-  return share === null ? '' : `${Math.round(share * 100)}%`;
 }

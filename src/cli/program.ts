@@ -6,6 +6,7 @@ import { benchCommand } from './bench.ts';
 import { clustersCommand } from './clusters.ts';
 import { configCommand } from './config.ts';
 import { dnsCommand } from './dns.ts';
+import { doctorCommand } from './doctor.ts';
 import { grantCommand } from './grant.ts';
 import { joinCommand } from './join.ts';
 import { leaveCommand } from './leave.ts';
@@ -31,6 +32,7 @@ export function buildProgram(terminal: Terminal): Command {
     runCommand(),
     configCommand(terminal),
     statusCommand(terminal),
+    doctorCommand(terminal),
     routesCommand(terminal),
     peersCommand(terminal),
     clustersCommand(terminal),

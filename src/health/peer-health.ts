@@ -7,10 +7,11 @@ import type { Config } from '../config/schema.ts';
 import type { TakeProbe } from '../dataplane/icmp-queue.ts';
 import type { Fib } from '../fib/fib.ts';
 import type { Native } from '../io/native.ts';
+import { PlainProbeSocket } from '../io/plain-probe-socket.ts';
 import { ProbeSocket } from '../io/probe-socket.ts';
 import type { PathMtuTable } from './path-mtu.ts';
 import type { PeerHealthState } from './peer-probes.ts';
-import { type Probe, writeProbe } from './probe-packet.ts';
+import { type Probe, probePayload, writeProbe } from './probe-packet.ts';
 import { type ProbeCounts, Prober, type ProbeSettings } from './prober.ts';
 
 export interface PeerHealthSetup {
@@ -28,6 +29,7 @@ export interface PeerHealthSetup {
 export class PeerHealth {
   readonly #setup: PeerHealthSetup;
   readonly #prober: Prober;
+  readonly #plain: PlainProbeSocket;
   #socket: ProbeSocket | undefined;
   #deaf = false;
 
@@ -41,17 +43,20 @@ export class PeerHealth {
       linkMtuBytes: () => underlay()?.mtuBytes ?? 0,
       canReflect: () => this.#listens(),
       send: (peer, probe, bytes) => this.#send(peer, probe, bytes),
+      sendPlain: (peer, probe) => this.#plain.send(peer, probePayload(probe)),
       isNeeded: (peer) => setup.fib.isNeeded(peer),
       onUse: (peer, isUsed, health) => this.#use(peer, isUsed, health),
       onPathMtu: (peer, pathMtuBytes) => this.#pathFound(peer, pathMtuBytes),
       onGone: (peer) => this.#setup.pathMtu.forgetProbed(peer),
     });
+    this.#plain = new PlainProbeSocket((source, payload) => this.#prober.receivedPlain(source, payload));
   }
 
   /** From now on the gateways of the FIB image are probed. Returns why they are not, if they cannot be. */
   open(native: Native): string | undefined {
     try {
       this.#socket = new ProbeSocket(native);
+      this.#bindPlain();
       return undefined;
     } catch (thrown) {
       return messageOf(thrown);
@@ -75,6 +80,7 @@ export class PeerHealth {
       for (const { peer } of [...pathMtu.learned()])
         if (pathMtu.forgetProbed(peer)) fib.setPeer(peer, { pathMtuBytes: 0 });
     }
+    this.#bindPlain();
     this.#prober.configure();
   }
 
@@ -104,6 +110,13 @@ export class PeerHealth {
     this.#prober.stop();
     this.#socket?.close();
     this.#socket = undefined;
+    this.#plain.close();
+  }
+
+  #bindPlain(): void {
+    const address = this.#setup.underlay()?.address;
+    if (address === undefined || this.#settings().mode === 'off') this.#plain.close();
+    else this.#plain.bind(address);
   }
 
   #settings(): ProbeSettings {

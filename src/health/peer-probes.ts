@@ -23,6 +23,8 @@ export interface PeerHealthState {
   readonly loss: number | undefined;
   readonly sent: number;
   readonly answered: number;
+  /** It answers plain UDP and nothing that is in the tunnel: protocol 4 does not get through. */
+  readonly answersPlainOnly: boolean;
 }
 
 interface Outstanding {
@@ -41,6 +43,9 @@ const OUTSTANDING_MAX = 256;
 /** Requests that may go unanswered before it is tried whether the peer at least reflects. */
 const REQUESTS_ALONE = 3;
 
+/** A plain answer says something for this long. */
+const PLAIN_KNOWN_MS = 10_000;
+
 /** A peer that has not answered any of so many probes is asked less often: most likely it cannot answer. */
 const PATIENCE = 40;
 const SELDOM = 4;
@@ -57,6 +62,8 @@ export interface PeerProbesSetup {
   /** Whether what comes back reflected would be heard; asked only where a peer does not answer by itself. */
   readonly canReflect: () => boolean;
   readonly send: (peer: Address, probe: Probe, bytes: number) => void;
+  /** Sends a probe without the tunnel around it. */
+  readonly sendPlain: (peer: Address, probe: Probe) => void;
 }
 
 /** Everything that probes say of one peer: whether it answers, how fast, and what its path carries. Pure: time is a parameter, in milliseconds. */
@@ -70,6 +77,8 @@ export class PeerProbes {
   #sequence = 0;
   #smallDueMs: number;
   #requests = 0;
+  #answeredPlain = false;
+  #plainAnsweredMs = Number.NEGATIVE_INFINITY;
 
   constructor(setup: PeerProbesSetup, nowMs: number) {
     this.#setup = setup;
@@ -93,7 +102,9 @@ export class PeerProbes {
 
   get health(): PeerHealthState {
     const { roundTripMs, jitterMs, loss, sent, answered } = this.#trips;
-    return { state: this.state, answers: this.#answers(), roundTripMs, jitterMs, loss, sent, answered };
+    const answersPlainOnly = this.#answeredPlain && (this.state === 'unknown' || this.state === 'dead');
+    const { state } = this;
+    return { state, answers: this.#answers(), roundTripMs, jitterMs, loss, sent, answered, answersPlainOnly };
   }
 
   /** Sends what is due, and returns in how many milliseconds to call again. */
@@ -139,6 +150,12 @@ export class PeerProbes {
     return true;
   }
 
+  /** An answer with our key came to a probe without the tunnel. */
+  answeredPlain(nowMs: number): void {
+    this.#answeredPlain = true;
+    this.#plainAnsweredMs = nowMs;
+  }
+
   distrustsReports(nowMs: number): boolean {
     return this.#kind !== undefined && this.#search.distrusts(nowMs);
   }
@@ -175,6 +192,7 @@ export class PeerProbes {
     this.#send(PROBE_KIND.REQUEST, PROBE_BYTES_MIN, nowMs, true);
     if (this.#requests > REQUESTS_ALONE && this.#setup.canReflect())
       this.#send(PROBE_KIND.REFLECTED, PROBE_BYTES_MIN, nowMs);
+    if (this.#requests > REQUESTS_ALONE) this.#sendPlain(nowMs);
   }
 
   #send(kind: number, bytes: number, nowMs: number, isCounted = false): void {
@@ -184,6 +202,14 @@ export class PeerProbes {
     if (this.#outstanding.size >= OUTSTANDING_MAX) this.#forgetOldest();
     this.#outstanding.set(sequence, { sentMs: nowMs, bytes, kind, isCounted, isSettled: false });
     send(address, { kind, outerBytes: bytes, keyHigh, keyLow, sequence }, bytes);
+  }
+
+  /** What it says is only whether one of the last few was answered. */
+  #sendPlain(nowMs: number): void {
+    const { address, keyHigh, keyLow, sendPlain } = this.#setup;
+    if (nowMs - this.#plainAnsweredMs > PLAIN_KNOWN_MS) this.#answeredPlain = false;
+    const fields = { kind: PROBE_KIND.PLAIN_REQUEST, outerBytes: 0, sequence: this.#sequence };
+    sendPlain(address, { ...fields, keyHigh, keyLow });
   }
 
   #forgetOldest(): void {

@@ -63,13 +63,7 @@ export function writeProbe(
   writeU16(bytes, udp + PROBE_UDP.DESTINATION_PORT, PROBE_PORT);
   writeU16(bytes, udp + PROBE_UDP.LENGTH, udpBytes);
   const at = udp + PROBE_UDP.HEADER_BYTES;
-  writeU32(bytes, at + PROBE_FIELD.MAGIC, PROBE_MAGIC);
-  bytes[at + PROBE_FIELD.VERSION] = PROBE_VERSION;
-  bytes[at + PROBE_FIELD.KIND] = probe.kind;
-  writeU16(bytes, at + PROBE_FIELD.OUTER_BYTES, probe.outerBytes);
-  writeU32(bytes, at + PROBE_FIELD.KEY_HIGH, probe.keyHigh);
-  writeU32(bytes, at + PROBE_FIELD.KEY_LOW, probe.keyLow);
-  writeU32(bytes, at + PROBE_FIELD.SEQUENCE, probe.sequence);
+  writePayload(bytes, at, probe);
   // RFC 768: over a pseudo header too; padding of zeros adds nothing. A sum of 0 is sent as its other form, for 0 means none.
   const addresses = sumBytes(bytes, inner + IPV4.SOURCE, 8);
   const sum =
@@ -81,9 +75,36 @@ export function writeProbe(
   return lengthBytes;
 }
 
+function writePayload(bytes: Uint8Array, at: number, probe: Probe): void {
+  writeU32(bytes, at + PROBE_FIELD.MAGIC, PROBE_MAGIC);
+  bytes[at + PROBE_FIELD.VERSION] = PROBE_VERSION;
+  bytes[at + PROBE_FIELD.KIND] = probe.kind;
+  writeU16(bytes, at + PROBE_FIELD.OUTER_BYTES, probe.outerBytes);
+  writeU32(bytes, at + PROBE_FIELD.KEY_HIGH, probe.keyHigh);
+  writeU32(bytes, at + PROBE_FIELD.KEY_LOW, probe.keyLow);
+  writeU32(bytes, at + PROBE_FIELD.SEQUENCE, probe.sequence);
+}
+
+/** What a plain datagram with a probe carries. */
+export function probePayload(probe: Probe): Uint8Array {
+  const payload = new Uint8Array(PROBE_PAYLOAD_BYTES);
+  writePayload(payload, 0, probe);
+  return payload;
+}
+
+/** The fields of such a payload; undefined for anything else. */
+export function readProbePayload(payload: Uint8Array): Probe | undefined {
+  if (payload.length < PROBE_PAYLOAD_BYTES || readU32(payload, PROBE_FIELD.MAGIC) !== PROBE_MAGIC)
+    return undefined;
+  return readFields(payload, 0);
+}
+
 /** The fields of a packet for which isProbe gave 1; undefined for one of another version. */
 export function readProbe(bytes: Uint8Array, at: number): Probe | undefined {
-  const payload = at + IPV4.HEADER_BYTES + PROBE_UDP.HEADER_BYTES;
+  return readFields(bytes, at + IPV4.HEADER_BYTES + PROBE_UDP.HEADER_BYTES);
+}
+
+function readFields(bytes: Uint8Array, payload: number): Probe | undefined {
   if (bytes[payload + PROBE_FIELD.VERSION] !== PROBE_VERSION) return undefined;
   return {
     kind: bytes[payload + PROBE_FIELD.KIND]!,

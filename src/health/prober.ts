@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { KeyedBuckets, TokenBucket } from '../base/token-bucket.ts';
 import { PROBE_BYTES_MIN, PROBE_KIND } from '../packet/probe.ts';
 import { type PeerHealthState, PeerProbes, type ProbeTimes } from './peer-probes.ts';
-import { type Probe, readProbe } from './probe-packet.ts';
+import { type Probe, readProbe, readProbePayload } from './probe-packet.ts';
 
 /** `required`: a peer that has not answered yet is not used. `off`: nobody is probed, but probes of others are answered. */
 export type ProbeMode = 'auto' | 'required' | 'off';
@@ -23,6 +23,8 @@ export interface ProberSetup {
   readonly canReflect: () => boolean;
   /** Sends a probe in an outer packet of `bytes`; what cannot be sent is lost. */
   readonly send: (peer: Address, probe: Probe, bytes: number) => void;
+  /** Sends a probe without the tunnel around it. */
+  readonly sendPlain: (peer: Address, probe: Probe) => void;
   /** Whether some route has no other gateway alive than this one. */
   readonly isNeeded: (peer: Address) => boolean;
   /** Whether packets go to the peer changed. */
@@ -123,6 +125,18 @@ export class Prober {
     else this.#unexpected += 1;
   }
 
+  /** A datagram on the port of plain probes. */
+  receivedPlain(source: Address, payload: Uint8Array): void {
+    const probe = readProbePayload(payload);
+    const probed = this.#peers.get(source);
+    if (probe === undefined || probed === undefined) this.#unexpected += 1;
+    else if (probe.kind === PROBE_KIND.PLAIN_REQUEST) {
+      if (this.#mayAnswer(source)) this.#setup.sendPlain(source, { ...probe, kind: PROBE_KIND.PLAIN_REPLY });
+    } else if (probe.kind === PROBE_KIND.PLAIN_REPLY && probed.probes.hasKey(probe))
+      probed.probes.answeredPlain(this.#setup.clock.nowMs());
+    else this.#unexpected += 1;
+  }
+
   distrustsReports(peer: Address): boolean {
     return this.#peers.get(peer)?.probes.distrustsReports(this.#setup.clock.nowMs()) ?? false;
   }
@@ -141,10 +155,10 @@ export class Prober {
   }
 
   #add(address: Address): void {
-    const { clock, random, linkMtuBytes, canReflect, send } = this.#setup;
+    const { clock, random, linkMtuBytes, canReflect, send, sendPlain } = this.#setup;
     const [keyHigh, keyLow] = [random(), random()];
     const setup = {
-      ...{ address, keyHigh, keyLow, send },
+      ...{ address, keyHigh, keyLow, send, sendPlain },
       ...{ linkMtuBytes: linkMtuBytes(), canReflect },
     };
     // Each peer starts at a moment of its own, so that a thousand are not probed in one.
@@ -193,13 +207,16 @@ export class Prober {
   }
 
   #answer(gateway: Address, request: Probe): void {
-    const nowMs = this.#setup.clock.nowMs();
-    if (!this.#answersOfPeer.take(gateway, nowMs) || !this.#answersOfAll.take(nowMs)) {
-      this.#refusedRequests += 1;
-      return;
-    }
-    this.#answeredRequests += 1;
+    if (!this.#mayAnswer(gateway)) return;
     this.#setup.send(gateway, { ...request, kind: PROBE_KIND.REPLY }, PROBE_BYTES_MIN);
+  }
+
+  #mayAnswer(gateway: Address): boolean {
+    const nowMs = this.#setup.clock.nowMs();
+    const isAllowed = this.#answersOfPeer.take(gateway, nowMs) && this.#answersOfAll.take(nowMs);
+    if (isAllowed) this.#answeredRequests += 1;
+    else this.#refusedRequests += 1;
+    return isAllowed;
   }
 
   #report(address: Address, probed: Probed): void {

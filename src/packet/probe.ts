@@ -10,8 +10,9 @@ import { headerBytes, IPV4, isFragment, PROTOCOL, totalLength } from './ipv4.ts'
  *   REQUEST    inner destination is the peer's underlay address: another Isthmus answers it
  *   REPLY      the answer, always small: what it proves of the other direction the peer's own requests prove better
  *   REFLECTED  inner source and destination are ours: whatever decapsulates and forwards sends it back, as with a GRE keepalive
+ *   PLAIN_…    the same payload in a datagram without the tunnel, to tell whether only protocol 4 is kept from getting through
  */
-export const PROBE_KIND = { REQUEST: 1, REPLY: 2, REFLECTED: 3 } as const;
+export const PROBE_KIND = { REQUEST: 1, REPLY: 2, REFLECTED: 3, PLAIN_REQUEST: 4, PLAIN_REPLY: 5 } as const;
 
 /** UDP, both ports; from the dynamic range of RFC 6335 §6, since nothing listens on it: the tunnel takes probes out before. */
 export const PROBE_PORT = 49_461;

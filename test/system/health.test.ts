@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { PeerRow } from '../../src/admin/view.ts';
+import { lacking } from '../../src/measure/sandbox.ts';
 import { poll } from '../../src/measure/topology.ts';
 import { type TwoClusters, twoClusters } from '../../src/measure/two-clusters.ts';
 import { type FlowSeen, TRAFFIC_AGENT } from './topology/agent-commands.ts';
@@ -207,3 +208,30 @@ systemTest('a gateway that is no Isthmus is probed by what it reflects, and its 
     },
   );
 });
+
+systemTest(
+  'protocol 4 that is blocked on the way is told from a gateway that is down',
+  async () => {
+    await inScene(twoClusters, async (scene) => {
+      const drop =
+        'table ip blocked { chain f { type filter hook forward priority 0; meta l4proto 4 drop; }; }';
+      await scene.router.exec('nft', drop);
+      const { gwA, gwB, b } = await joinClusters(scene, { health: { interval: '50ms', deadAfter: '250ms' } });
+      const { address } = b.gateways[0]!;
+      await untilPeer(gwA, address, 'only plain UDP gets through', ({ health }) => health.answersPlainOnly);
+      await assert.rejects(gwA.command('doctor'), /wrong +UDP gets there and back, IP protocol 4 does not/);
+      await scene.router.exec('nft', 'delete table ip blocked');
+      await untilPeer(gwA, address, 'it answers', ({ health }) => health.state === 'alive');
+      assert.match(await gwA.command('doctor'), /ok +answers/);
+      await gwB.kill('SIGKILL');
+      await untilPeer(
+        gwA,
+        address,
+        'it is dead',
+        ({ health }) => health.state === 'dead' && !health.answersPlainOnly,
+      );
+      await assert.rejects(gwA.command('doctor'), /neither in the tunnel nor by plain UDP/);
+    });
+  },
+  lacking('nft', 'nftables'),
+);

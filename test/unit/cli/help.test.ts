@@ -25,6 +25,7 @@ Commands:
   run [options]              run the gateway in the foreground
   config                     check and show a configuration file
   status [options]           show the state of the running gateway
+  doctor [options]           find out what keeps packets from getting through
   routes [options]           list the routes to remote clusters
   peers [options]            list the gateways that packets are exchanged with
   clusters [options]         list the remote clusters that are joined, and how fresh they are

@@ -122,7 +122,7 @@ test('peers come with path MTU, traffic and drops', () => {
     formatPeers(piped(), PEERS),
     text(
       'PEER        CLUSTERS  IN-USE  HEALTH     RTT  LOSS  PATH-MTU  FROM  BY      OUT-PACKETS   OUT-BYTES  OUT-DROPS  IN-PACKETS  IN-BYTES  IN-DROPS  LAST-ERROR',
-      '172.31.0.2  west      yes     alive   1.25ms    6%      1400  icmp  packet      1234567  5368709120          0          12       900         1',
+      '172.31.0.2  west      yes     alive   1.25ms  6.3%      1400  icmp  packet      1234567  5368709120          0          12       900         1',
     ),
   );
   assert.match(formatPeers(screen(), PEERS), / 1\.2M {4}5\.0 GiB /);

@@ -3,7 +3,7 @@ import { beforeEach, test } from 'node:test';
 import { parseAddress } from '../../../src/base/address.ts';
 import { Prng } from '../../../src/base/prng.ts';
 import type { PeerHealthState } from '../../../src/health/peer-probes.ts';
-import { type Probe, writeProbe } from '../../../src/health/probe-packet.ts';
+import { type Probe, probePayload, writeProbe } from '../../../src/health/probe-packet.ts';
 import { PEER_ANSWERS_BURST, Prober, type ProbeSettings } from '../../../src/health/prober.ts';
 import { PROBE_BYTES_MIN, PROBE_INNER_BYTES, PROBE_KIND } from '../../../src/packet/probe.ts';
 import { SimClock } from '../../sim/sim-clock.ts';
@@ -34,6 +34,7 @@ let settings: ProbeSettings;
 let linkMtu: number;
 let isNeeded: boolean;
 let sent: Sent[];
+let plainSent: { readonly peer: number; readonly probe: Probe }[];
 let uses: [peer: number, isUsed: boolean][];
 let paths: [peer: number, bytes: number][];
 let gone: number[];
@@ -46,7 +47,7 @@ beforeEach(() => {
   settings = SETTINGS;
   linkMtu = 1500;
   isNeeded = false;
-  [sent, uses, paths, gone] = [[], [], [], []];
+  [sent, plainSent, uses, paths, gone] = [[], [], [], [], []];
   behave = () => 'lose';
   const random = new Prng(3);
   prober = new Prober({
@@ -56,6 +57,7 @@ beforeEach(() => {
     linkMtuBytes: () => linkMtu,
     canReflect: () => true,
     send: (peer, probe, bytes) => transmit({ atMs: clock.nowMs(), peer, probe, bytes }),
+    sendPlain: (peer, probe) => plainSent.push({ peer, probe }),
     isNeeded: () => isNeeded,
     onUse: (peer, isUsed) => uses.push([peer, isUsed]),
     onPathMtu: (peer, bytes) => paths.push([peer, bytes]),
@@ -250,4 +252,39 @@ test('two thousand peers are each probed less often, and none dies of it', () =>
   clock.advance(20_000);
   assert.ok(sent.length - before <= 11_000, `${sent.length - before} probes in 20 s`);
   assert.deepEqual(uses, []);
+});
+
+test('a peer that answers plain UDP and nothing in the tunnel is told apart, for as long as that is so', () => {
+  prober.setPeers([PEER]);
+  clock.advance(5000);
+  assert.equal(health().answersPlainOnly, false);
+  const { probe } = plainSent[0]!;
+  assert.equal(probe.kind, PROBE_KIND.PLAIN_REQUEST);
+  const answer = { ...probe, kind: PROBE_KIND.PLAIN_REPLY };
+  prober.receivedPlain(PEER, probePayload({ ...answer, keyLow: 0 }));
+  prober.receivedPlain(OTHER, probePayload(answer));
+  prober.receivedPlain(PEER, new Uint8Array(20));
+  assert.equal(health().answersPlainOnly, false);
+  assert.equal(prober.counts.unexpected, 3);
+  prober.receivedPlain(PEER, probePayload(answer));
+  assert.equal(health().answersPlainOnly, true);
+  assert.equal(health().state, 'unknown');
+  clock.advance(15_000);
+  assert.equal(health().answersPlainOnly, false, 'the last answer is too long ago');
+  prober.receivedPlain(PEER, probePayload(answer));
+  behave = () => 'answer';
+  clock.advance(3000);
+  assert.equal(health().answersPlainOnly, false);
+  const before = plainSent.length;
+  clock.advance(5000);
+  assert.equal(plainSent.length, before, 'nobody asks a peer that answers in the tunnel');
+});
+
+test('plain requests are answered to peers only', () => {
+  const request = { kind: PROBE_KIND.PLAIN_REQUEST, outerBytes: 0, keyHigh: 1, keyLow: 2, sequence: 3 };
+  prober.receivedPlain(PEER, probePayload(request));
+  assert.deepEqual(plainSent, []);
+  prober.setPeers([PEER]);
+  prober.receivedPlain(PEER, probePayload(request));
+  assert.deepEqual(plainSent, [{ peer: PEER, probe: { ...request, kind: PROBE_KIND.PLAIN_REPLY } }]);
 });

@@ -18,7 +18,7 @@ export function fakeSource(replaced: Partial<MetricsSource> = {}): MetricsSource
         ...{ index: 0, address: '172.31.0.2', clusters: ['west'], alive: true, pathMtuBytes: 1500 },
         health: {
           ...{ state: 'alive', answers: 'isthmus', roundTripMs: 1.5, jitterMs: 0.25, loss: 0.125 },
-          ...{ sent: 64, answered: 56 },
+          ...{ sent: 64, answered: 56, answersPlainOnly: false },
         },
       },
     ],
