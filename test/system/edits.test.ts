@@ -12,7 +12,7 @@ import { BATCH, RAW_SOCKET } from './topology/variants.ts';
 /**
  * The watcher waits 50 ms for a file to be complete, so a thousand edits that are each waited for take a minute: `npm run soak` does that.
  */
-const WAITED_EDITS = Number(process.env.ISTHMUS_TEST_EDITS ?? 200);
+const WAITED_EDITS = Number(process.env.ISTHMUS_TEST_EDITS ?? 100);
 const HASTY_EDITS = 1000;
 const IN_FORCE_MS = 10_000;
 const PUBLICATIONS = 'isthmus_fib_publish_duration_seconds_count';

@@ -139,7 +139,7 @@ async function lossy(): Promise<void> {
   await inScene(make, async (scene) => {
     for (const { machine } of [scene.a.gateways[0]!, scene.b.gateways[0]!]) await filter(machine, LOSS);
     const samples = new Set<string>();
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 50; i++) {
       const { health, pathMtuBytes, alive } = await peer(scene);
       samples.add(`${health.state} ${pathMtuBytes} ${alive}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
