@@ -143,7 +143,7 @@ export class Gateway {
     );
     this.#servers = new ServerAddresses({
       tunnelAddress: () => this.#state.config.tunnel.address,
-      onChange: () => this.#reconfigureTable(),
+      onChange: () => this.#addressesChanged(),
     });
     this.#ecnAlarm = new EcnAlarm(this.#logger, this.#clock);
     this.#health = this.#makeHealth();

@@ -31,6 +31,8 @@ export class PeerHealth {
   readonly #prober: Prober;
   readonly #plain: PlainProbeSocket;
   #socket: ProbeSocket | undefined;
+  /** Peers of which it was said that they are not used: the packet path is told more often than people are. */
+  readonly #unused = new Set<Address>();
   #deaf = false;
 
   constructor(setup: PeerHealthSetup) {
@@ -47,7 +49,10 @@ export class PeerHealth {
       isNeeded: (peer) => setup.fib.isNeeded(peer),
       onUse: (peer, isUsed, health) => this.#use(peer, isUsed, health),
       onPathMtu: (peer, pathMtuBytes) => this.#pathFound(peer, pathMtuBytes),
-      onGone: (peer) => this.#setup.pathMtu.forgetProbed(peer),
+      onGone: (peer) => {
+        this.#setup.pathMtu.forgetProbed(peer);
+        this.#unused.delete(peer);
+      },
     });
     this.#plain = new PlainProbeSocket((source, payload) => this.#prober.receivedPlain(source, payload));
   }
@@ -157,7 +162,9 @@ export class PeerHealth {
 
   #use(peer: Address, isUsed: boolean, health: PeerHealthState): void {
     const { fib, logger } = this.#setup;
-    if (!fib.setPeer(peer, { alive: isUsed })) return;
+    if (!fib.setPeer(peer, { alive: isUsed }) || this.#unused.has(peer) === !isUsed) return;
+    if (isUsed) this.#unused.delete(peer);
+    else this.#unused.add(peer);
     const fields = { peer: formatAddress(peer), state: health.state };
     if (isUsed) logger.info(fields, 'the gateway answers: flows go to it');
     else logger.warn(fields, 'the gateway does not answer: its flows go to others, if there are any');

@@ -138,12 +138,13 @@ export class Prober {
   }
 
   distrustsReports(peer: Address): boolean {
+    if (!this.#searchesPaths) return false;
     return this.#peers.get(peer)?.probes.distrustsReports(this.#setup.clock.nowMs()) ?? false;
   }
 
   pathReported(peer: Address, pathMtuBytes: number): void {
     const probed = this.#peers.get(peer);
-    if (probed === undefined) return;
+    if (probed === undefined || !this.#searchesPaths) return;
     // Said again when the search has ended, also where the router was right.
     probed.pathMtuBytes = 0;
     probed.probes.pathReported(pathMtuBytes, this.#setup.clock.nowMs());
@@ -182,6 +183,11 @@ export class Prober {
     this.#peers.delete(address);
     this.#byKey.delete(probed.keyLow);
     this.#setup.onGone(address);
+  }
+
+  get #searchesPaths(): boolean {
+    const { mode, searchesPath } = this.#setup.settings();
+    return searchesPath && mode !== 'off';
   }
 
   #tick(address: Address, probed: Probed): void {
@@ -231,7 +237,7 @@ export class Prober {
       probed.isUsed = isUsed;
       onUse(address, isUsed, probed.probes.health);
     }
-    if (pathMtuBytes !== 0 && pathMtuBytes !== probed.pathMtuBytes) {
+    if (this.#searchesPaths && pathMtuBytes !== 0 && pathMtuBytes !== probed.pathMtuBytes) {
       probed.pathMtuBytes = pathMtuBytes;
       onPathMtu(address, pathMtuBytes);
     }

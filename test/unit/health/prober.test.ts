@@ -288,3 +288,24 @@ test('plain requests are answered to peers only', () => {
   prober.receivedPlain(PEER, probePayload(request));
   assert.deepEqual(plainSent, [{ peer: PEER, probe: { ...request, kind: PROBE_KIND.PLAIN_REPLY } }]);
 });
+
+test('without path probing routers are believed as before, and what was probed is not said again', () => {
+  behave = ({ bytes }) => (bytes <= 1400 ? 'answer' : 'lose');
+  prober.setPeers([PEER]);
+  clock.advance(5000);
+  assert.deepEqual(paths, [[PEER, 1400]]);
+  settings = { ...SETTINGS, searchesPath: false };
+  prober.configure();
+  clock.advance(5000);
+  prober.pathReported(PEER, 1300);
+  clock.advance(5000);
+  assert.deepEqual(paths, [[PEER, 1400]]);
+  assert.equal(prober.distrustsReports(PEER), false);
+  settings = SETTINGS;
+  prober.configure();
+  clock.advance(5000);
+  assert.deepEqual(paths, [
+    [PEER, 1400],
+    [PEER, 1400],
+  ]);
+});
