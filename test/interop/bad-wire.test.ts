@@ -94,22 +94,98 @@ async function streams({ a, b }: BadWire, bytes: number, seed: number): Promise<
   await Promise.all(agents.map((agent) => agent.close()));
 }
 
-const WIRES = [
-  ['delay with jitter', 'delay 20ms 5ms', 4_000_003],
-  ['loss', 'delay 2ms loss 2%', 2_000_003],
-  ['duplicates', 'delay 2ms duplicate 20%', 4_000_003],
-  ['another order', 'delay 5ms reorder 25% 50%', 2_000_003],
-  ['flipped bits', 'delay 2ms corrupt 2%', 2_000_003],
-  ['all of it', 'delay 5ms 1ms loss 1% duplicate 2% reorder 10% 50% corrupt 1%', 1_000_003],
-] as const;
+/** Sums over both gateways and both pods, of all that tells what the wire does. */
+interface Damage {
+  readonly retransmitted: number;
+  readonly duplicated: number;
+  readonly outOfOrder: number;
+  /** By a checksum or a header that cannot be. */
+  readonly detected: number;
+  readonly droppedByWire: number;
+}
+
+/** Counters of /proc/net/snmp or netstat, `Tcp.RetransSegs`: a line of names, then one of values. */
+function counters(text: string): Map<string, number> {
+  const lines = text.split('\n').map((line) => line.split(' '));
+  return new Map(
+    lines.flatMap(([group, ...names], i) => {
+      const [next, ...values] = lines[i + 1] ?? [];
+      return i % 2 === 0 && next === group
+        ? names.map((name, k): [string, number] => [`${group!.replace(':', '.')}${name}`, Number(values[k])])
+        : [];
+    }),
+  );
+}
+
+async function damage({ a, b, gateways, guest }: BadWire): Promise<Damage> {
+  const machines = [a, b].flatMap(({ pods, gateways: [gateway] }) => [pods[0]!.machine, gateway!.machine]);
+  const read = async (file: string): Promise<Map<string, number>[]> =>
+    Promise.all(machines.map(async (machine) => counters(await machine.exec('cat', file))));
+  const [snmp, netstat] = [await read('/proc/net/snmp'), await read('/proc/net/netstat')];
+  const sum = (maps: readonly Map<string, number>[], name: string): number =>
+    maps.reduce((total, map) => total + (map.get(name) ?? Number.NaN), 0);
+  const drops = await Promise.all(
+    gateways.map(async (gateway) => (await gateway.status()).traffic.inbound.drops),
+  );
+  const qdiscs = await guest.shell('tc -s qdisc show dev vec0; tc -s qdisc show dev vec1');
+  return {
+    retransmitted: sum(snmp, 'Tcp.RetransSegs'),
+    duplicated: sum(netstat, 'TcpExt.TCPDSACKRecv'),
+    outOfOrder: sum(netstat, 'TcpExt.TCPOFOQueue'),
+    detected:
+      drops.flatMap((each) => Object.values(each)).reduce((total, count) => total + count, 0) +
+      sum(snmp, 'Tcp.InCsumErrors') +
+      sum(snmp, 'Ip.InHdrErrors'),
+    droppedByWire: [...qdiscs.matchAll(/dropped (\d+)/g)].reduce(
+      (total, [, count]) => total + Number(count),
+      0,
+    ),
+  };
+}
+
+/** The median of some round trips. What a busy machine adds only makes it longer. */
+async function roundTripMs({ a, b }: BadWire): Promise<number> {
+  const agent = await a.pods[0]!.machine.agent(TRAFFIC_AGENT);
+  const request = { destination: b.pods[0]!.address, count: 21, intervalMs: 1, sizeBytes: 84, seed: 1 };
+  const { roundTripMs } = await agent.call('ping', { ...request, timeoutMs: 5000 });
+  await agent.close();
+  return roundTripMs.median;
+}
+
+/** What each wire must have done, for else it would show nothing. */
+const WIRES: readonly (readonly [
+  name: string,
+  rules: string,
+  bytes: number,
+  shows: readonly (keyof Damage)[],
+])[] = [
+  ['delay with jitter', 'delay 20ms 5ms', 4_000_003, ['outOfOrder']],
+  ['loss', 'delay 2ms loss 2%', 2_000_003, ['droppedByWire', 'retransmitted']],
+  ['duplicates', 'delay 2ms duplicate 20%', 4_000_003, ['duplicated']],
+  ['another order', 'delay 5ms reorder 25% 50%', 2_000_003, ['outOfOrder']],
+  ['flipped bits', 'delay 2ms corrupt 2%', 2_000_003, ['detected', 'retransmitted']],
+  [
+    'all of it',
+    'delay 5ms 1ms loss 1% duplicate 2% reorder 10% 50% corrupt 1%',
+    1_000_003,
+    ['retransmitted', 'outOfOrder'],
+  ],
+];
+const DELAYED_MS_MIN = 2 * (20 - 5);
 
 suiteInScene('a bad wire between two gateways', { make, skip: LACKS_UML }, (check) => {
-  for (const [seed, [name, rules, bytes]] of WIRES.entries()) {
+  for (const [seed, [name, rules, bytes, shows]] of WIRES.entries()) {
     check(`${name}: TCP arrives to the byte, both ways at once`, async (scene) => {
       await spoil(scene, rules);
+      const before = await damage(scene);
       await streams(scene, bytes, seed * 10);
-      const touched = await scene.guest.shell('tc -s qdisc show dev vec1');
-      assert.match(touched, /Sent \d{6,} bytes/, 'the traffic went through the bad wire');
+      const after = await damage(scene);
+      for (const what of shows)
+        assert.ok(after[what] > before[what], `${what}: ${before[what]} before, ${after[what]} after`);
+      if (rules.startsWith('delay 20ms')) {
+        const median = await roundTripMs(scene);
+        assert.ok(median >= DELAYED_MS_MIN, `round trips of ${median} ms`);
+      }
     });
   }
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import type { Buffer } from 'node:buffer';
 import type { PeerRow } from '../../src/admin/view.ts';
-import { type Machine, poll } from '../../src/measure/topology.ts';
+import { poll } from '../../src/measure/topology.ts';
 import type { PodMachine } from '../../src/measure/two-clusters.ts';
 import { TRAFFIC_AGENT } from '../system/topology/agent-commands.ts';
-import { IP_HEADER_BYTES, ipv4, PROTOCOL, pattern } from '../system/topology/packet-builder.ts';
+import { IP_HEADER_BYTES, PROTOCOL } from '../system/topology/packet-builder.ts';
 import { suiteInScene } from '../system/topology/scene.ts';
 import { Tap } from '../system/topology/tap.ts';
 import { LACKS_UML } from './uml/guest.ts';
@@ -19,6 +19,7 @@ import {
   ROUTER_TO_A,
   ROUTER_TO_B,
 } from './uml/kernel-peer.ts';
+import { arrival, datagram, mark, send, ways } from './uml/kernel-traffic.ts';
 
 const { EXPERIMENTAL } = PROTOCOL;
 const TCP_PORT = 5001;
@@ -26,41 +27,6 @@ const UDP_PORT = 5002;
 const DEADLINE_MS = 20_000;
 const ECT_0 = 2;
 const CE = 3;
-
-/** Both directions, as pairs of pods. */
-function ways({ podA, podB }: KernelPeer): readonly [from: PodMachine, to: PodMachine][] {
-  return [
-    [podA, podB],
-    [podB, podA],
-  ];
-}
-
-function datagram(
-  from: PodMachine,
-  to: PodMachine,
-  tos: number,
-  sizeBytes = 100,
-  dontFragment = true,
-): Buffer {
-  const payload = pattern(1, 1, sizeBytes - IP_HEADER_BYTES);
-  const fields = { source: from.address, destination: to.address, protocol: EXPERIMENTAL };
-  return ipv4({ ...fields, tos, payload, id: 4711, dontFragment });
-}
-
-async function send(machine: Machine, ...packets: Buffer[]): Promise<void> {
-  const agent = await machine.agent(TRAFFIC_AGENT);
-  await agent.call('sendPackets', { packets: packets.map((packet) => packet.toString('hex')), gapMs: 0 });
-  await agent.close();
-}
-
-/** What arrives of a packet, sent until it does. */
-async function arrival(from: PodMachine, to: PodMachine, packet: Buffer): Promise<Buffer> {
-  const tap = await Tap.open(to.machine, EXPERIMENTAL);
-  await send(from.machine, packet);
-  const arrived = await tap.first('the packet');
-  await tap.close();
-  return arrived;
-}
 
 async function untilPeer(scene: KernelPeer, what: string, is: (row: PeerRow) => boolean): Promise<void> {
   await poll(what, DEADLINE_MS, async () => {
@@ -78,13 +44,6 @@ async function refusedWith(from: PodMachine, packet: Buffer): Promise<number> {
   });
   await icmp.close();
   return error.readUInt16BE(IP_HEADER_BYTES + 6);
-}
-
-/** The router writes CE on what goes to `gateway`, as a router with a queue does. */
-async function mark(router: Machine, gateway: string | undefined): Promise<void> {
-  const rule = `meta l4proto 4 ip daddr ${gateway} ip ecn set ce`;
-  const table = `table ip marks { chain f { type filter hook forward priority 0; ${rule}; }; }`;
-  await router.exec('nft', gateway === undefined ? 'delete table ip marks' : table);
 }
 
 const TUNNELS = [
