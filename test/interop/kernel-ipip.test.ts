@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Buffer } from 'node:buffer';
 import type { PeerRow } from '../../src/admin/view.ts';
+import { lacking } from '../../src/measure/sandbox.ts';
 import { poll } from '../../src/measure/topology.ts';
 import type { PodMachine } from '../../src/measure/two-clusters.ts';
 import { TRAFFIC_AGENT } from '../system/topology/agent-commands.ts';
@@ -56,7 +57,7 @@ const TUNNELS = [
 for (const [name, tunnel, copiesDf] of TUNNELS) {
   suiteInScene(
     `the kernel's ipip as peer: ${name}`,
-    { make: () => kernelPeer(tunnel), skip: LACKS_UML },
+    { make: () => kernelPeer(tunnel), skip: LACKS_UML ?? lacking('nft', 'nftables') },
     (check) => {
       check('carries ICMP of every size class, both ways, to the byte', async (scene) => {
         for (const [from, to] of ways(scene)) {

@@ -5,7 +5,8 @@ import { lacking } from '../../../src/measure/sandbox.ts';
 import { type Machine, poll, type Topology } from '../../../src/measure/topology.ts';
 
 /** A whole Linux kernel in a process: the one way to a kernel's ipip device and to netem where the machine's own kernel has neither. */
-export const LACKS_UML = lacking('linux.uml', 'user-mode-linux');
+export const LACKS_UML =
+  lacking('linux.uml', 'user-mode-linux') ?? lacking('modprobe', 'kmod') ?? lacking('python3', 'python3');
 
 const MODULES = '/usr/lib/uml/modules';
 const BOOT_MS = 60_000;
