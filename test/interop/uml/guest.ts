@@ -14,6 +14,8 @@ const COMMAND_MS = 20_000;
 
 /** The first process of the guest. Its root is this machine's, read-only; it runs what it reads from the console. */
 const INIT = `#!/bin/sh
+# In an ordinary user's namespace mount belongs to nobody, and its set-user-ID bit would make root nobody.
+[ "$SETUID" = ignored ] || SETUID=ignored exec /usr/bin/setpriv --no-new-privs /bin/sh "$0"
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
