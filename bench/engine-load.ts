@@ -15,8 +15,8 @@ import type { Native } from '../src/io/native.ts';
 import type { PacketIo } from '../src/io/packet-io.ts';
 import { writeU16, writeU32 } from '../src/packet/bytes.ts';
 import { internetChecksum } from '../src/packet/checksum.ts';
-import { ENCAPSULATION_BYTES, encapsulate } from '../src/packet/ipip.ts';
-import { IPV4 } from '../src/packet/ipv4.ts';
+import { encapsulate, IPIP_ENCAPSULATION_BYTES } from '../src/packet/ipip.ts';
+import { IPV4, PROTOCOL } from '../src/packet/ipv4.ts';
 
 /** Packets that one call of a load handles: a batch is full when it matters what a packet costs. */
 export const PACKETS_PER_CALL = BATCH_MAX;
@@ -29,7 +29,7 @@ const PAIRED = 4;
 const PACKET_BYTES = 92;
 /** What the engine reads of a packet, in 32-bit words: an IPv4 header, and of TCP as far as its flags. */
 const HEAD_WORDS = 9;
-const OUTER_WORDS = ENCAPSULATION_BYTES / 4;
+const OUTER_WORDS = IPIP_ENCAPSULATION_BYTES / 4;
 /** VNET.BYTES, rounded up. */
 const VNET_WORDS = 3;
 /** So many that the routes of flow after flow are not in the cache when they are looked up: 65,536 flows of 100,000 random routes. */
@@ -109,7 +109,19 @@ function headsOf(fib: Fib, routes: readonly FibEntry[], inbound: boolean): Heads
     const local = inbound ? LOCAL + 1 : LOCAL + prng.below(65_536);
     const ports = inbound ? 0x01bb_c0de : prng.u32();
     writeHead(bytes, before * 4, inbound ? remote : local, inbound ? local : remote, ports);
-    if (inbound) encapsulate(view, before * 4, PACKET_BYTES, gatewayOf(fib, remote), OURS, 0, 64, 1, IPV4.DF);
+    if (inbound)
+      encapsulate(
+        view,
+        before * 4,
+        PACKET_BYTES,
+        gatewayOf(fib, remote),
+        OURS,
+        0,
+        64,
+        1,
+        IPV4.DF,
+        PROTOCOL.IPIP,
+      );
     for (const [i, word] of differing.entries()) flows[flow * FLOW_WORDS + i] = template[word]!;
   }
   return { template, flows, differing, lead: inbound ? 0 : VNET_WORDS };
@@ -207,7 +219,7 @@ export function engineLoad(lengths: PrefixLengths = [24, 24]): EngineLoad {
   const routes = randomRoutes(new Prng(SEED), lengths);
   const fib = makeFib(routes);
   const device = new Tap(headsOf(fib, routes, false), PACKET_BYTES);
-  const underlay = new Tap(headsOf(fib, routes, true), PACKET_BYTES + ENCAPSULATION_BYTES);
+  const underlay = new Tap(headsOf(fib, routes, true), PACKET_BYTES + IPIP_ENCAPSULATION_BYTES);
   const engine = engineOf(fib, device, underlay);
   for (const side of [READY.DEVICE, READY.UNDERLAY]) {
     // A load that measured how fast packets are dropped would be the best one of all.

@@ -5,7 +5,15 @@ import { decapsulateEcn, outerTos } from '../src/packet/ecn.ts';
 import { flowHash } from '../src/packet/flow.ts';
 import { fragmentCount, writeFragment } from '../src/packet/fragment.ts';
 import { encapsulate } from '../src/packet/ipip.ts';
-import { checkInner, checkOuter, headerBytes, IPV4, outerPayload, totalLength } from '../src/packet/ipv4.ts';
+import {
+  checkInner,
+  checkOuter,
+  headerBytes,
+  IPV4,
+  outerPayload,
+  PROTOCOL,
+  totalLength,
+} from '../src/packet/ipv4.ts';
 import { clampMss, TCP } from '../src/packet/tcp.ts';
 
 /** Every task handles this many packets, each in its own slot, as a batch does: divide a latency by it to get a packet's. */
@@ -41,7 +49,7 @@ function slabOf(protocol: number, length: number): Uint8Array {
   for (let slot = 0; slot < PACKETS_PER_TASK; slot++) {
     const at = atOf(slot);
     writePacket(bytes, at, length, protocol, slot);
-    encapsulate(view, at, length, SOURCE, DESTINATION, 2, 64, 0, IPV4.DF);
+    encapsulate(view, at, length, SOURCE, DESTINATION, 2, 64, 0, IPV4.DF, PROTOCOL.IPIP);
   }
   return bytes;
 }
@@ -104,7 +112,18 @@ function addHeaders(bench: Bench, bytes: Uint8Array): void {
   });
   bench.add('encapsulate', () => {
     for (let slot = 0; slot < PACKETS_PER_TASK; slot++) {
-      encapsulate(view, atOf(slot), PACKET_BYTES, SOURCE | 0, DESTINATION | 0, 2, 64, slot, IPV4.DF);
+      encapsulate(
+        view,
+        atOf(slot),
+        PACKET_BYTES,
+        SOURCE | 0,
+        DESTINATION | 0,
+        2,
+        64,
+        slot,
+        IPV4.DF,
+        PROTOCOL.IPIP,
+      );
     }
   });
   bench.add('outbound: checkInner, flowHash, outerTos, encapsulate', () => {
@@ -113,13 +132,24 @@ function addHeaders(bench: Bench, bytes: Uint8Array): void {
       if (checkInner(bytes, at, PACKET_BYTES) !== 0) continue;
       sink[0]! ^= flowHash(bytes, at);
       const tos = outerTos(bytes[at + IPV4.TOS]!, -1, 0);
-      encapsulate(view, at, totalLength(bytes, at), SOURCE | 0, DESTINATION | 0, tos, 64, slot, IPV4.DF);
+      encapsulate(
+        view,
+        at,
+        totalLength(bytes, at),
+        SOURCE | 0,
+        DESTINATION | 0,
+        tos,
+        64,
+        slot,
+        IPV4.DF,
+        PROTOCOL.IPIP,
+      );
     }
   });
   bench.add('decapsulate: checkOuter, checkInner, decapsulateEcn', () => {
     for (let slot = 0; slot < PACKETS_PER_TASK; slot++) {
       const outer = atOf(slot) - 20;
-      if (checkOuter(bytes, outer, PACKET_BYTES + 20) !== 0) continue;
+      if (checkOuter(bytes, outer, PACKET_BYTES + 20, PROTOCOL.IPIP) !== 0) continue;
       const inner = outer + headerBytes(bytes, outer);
       if (checkInner(bytes, inner, outerPayload(bytes, outer, PACKET_BYTES + 20)) !== 0) continue;
       sink[0]! ^= decapsulateEcn(bytes, inner, bytes[outer + IPV4.TOS]!);

@@ -7,7 +7,7 @@ import { loadNative } from '../src/io/load.ts';
 import { openRawIp } from '../src/io/raw-ip.ts';
 import { median } from '../src/measure/statistics.ts';
 import { encapsulate } from '../src/packet/ipip.ts';
-import { IPV4 } from '../src/packet/ipv4.ts';
+import { IPV4, PROTOCOL } from '../src/packet/ipv4.ts';
 import { INNER_BYTES, LOCAL, OURS, ROUTES, routeOf, THREADS_MAX, writeInner } from './engine-thread.ts';
 import { answer, inSandbox, say } from './sandboxed.ts';
 
@@ -54,7 +54,18 @@ function sockets(): Figures['sockets'] {
   for (let i = 0; i < BATCH; i++) {
     const at = outgoing.roomFor(i, 0);
     writeInner(outgoing.bytes, at + IPV4.HEADER_BYTES, i);
-    encapsulate(outgoing.view, at + IPV4.HEADER_BYTES, INNER_BYTES, SENDER, LOOPBACK, 0, 64, i + 1, IPV4.DF);
+    encapsulate(
+      outgoing.view,
+      at + IPV4.HEADER_BYTES,
+      INNER_BYTES,
+      SENDER,
+      LOOPBACK,
+      0,
+      64,
+      i + 1,
+      IPV4.DF,
+      PROTOCOL.IPIP,
+    );
     outgoing.at[i] = at;
     outgoing.length[i] = IPV4.HEADER_BYTES + INNER_BYTES;
     outgoing.address[i] = LOOPBACK;

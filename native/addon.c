@@ -31,6 +31,7 @@ NAPI_MODULE_INIT() {
       FUNCTION("rawReceive", raw_receive),
       FUNCTION("rawSend", raw_send),
       FUNCTION("rawOverflow", raw_overflow),
+      FUNCTION("udpHold", udp_hold),
       FUNCTION("segment", segment),
       FUNCTION("linkOpen", link_open),
       FUNCTION("linkListen", link_listen),

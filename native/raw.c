@@ -42,6 +42,26 @@ napi_value raw_open(napi_env env, napi_callback_info info) {
   return give_number(env, open_raw(protocol, receive_buffer, send_buffer));
 }
 
+/* Its filter is there before its address, so that not a single datagram waits in it. */
+static int hold_port(int port) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  struct sock_filter nothing = {.code = BPF_RET | BPF_K, .k = 0};
+  struct sock_fprog program = {.len = 1, .filter = &nothing};
+  if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) return close_and_fail(fd, errno);
+  struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+  if (bind(fd, (const struct sockaddr *)&name, sizeof name) != 0) return close_and_fail(fd, errno);
+  return fd;
+}
+
+napi_value udp_hold(napi_env env, napi_callback_info info) {
+  napi_value values[ARGUMENTS_MAX];
+  int port;
+  if (!take_arguments(env, info, 1, values)) return NULL;
+  if (!take_int(env, values[0], "port", 1, UINT16_MAX, &port)) return NULL;
+  return give_number(env, hold_port(port));
+}
+
 napi_value raw_bind(napi_env env, napi_callback_info info) {
   napi_value values[ARGUMENTS_MAX];
   int fd;

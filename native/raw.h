@@ -5,6 +5,7 @@
 #include <node_api.h>
 
 napi_value raw_open(napi_env env, napi_callback_info info);
+napi_value udp_hold(napi_env env, napi_callback_info info);
 napi_value raw_bind(napi_env env, napi_callback_info info);
 napi_value raw_filter(napi_env env, napi_callback_info info);
 napi_value raw_receive(napi_env env, napi_callback_info info);

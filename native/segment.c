@@ -16,11 +16,11 @@ enum {
   ID_COUNT,
   IDS_USED,
   NEXT,
+  OUTER,
   REQUEST_CELLS
 };
 
 enum {
-  OUTER_BYTES = 20,
   IPV4_BYTES = 20,
   IPV6_BYTES = 40,
   TCP_BYTES = 20,
@@ -38,7 +38,8 @@ enum {
 
 /* What all segments of one packet have in common. The sums leave out what differs: lengths, IDs, sequence number and flags. */
 struct plan {
-  const uint8_t *packet; /* the inner header; OUTER_BYTES of outer header lie before it */
+  const uint8_t *packet; /* the inner header; `outer` bytes of outer headers lie before it: IPv4, and UDP where they are more than that */
+  uint32_t outer;
   uint32_t length;
   uint32_t transport; /* bytes of the IP header */
   uint32_t headers;   /* bytes of IP and transport header */
@@ -111,7 +112,7 @@ static bool read_headers(struct plan *plan) {
   }
   const uint8_t *addresses = plan->is_ipv6 ? ip + 8 : ip + 12;
   plan->transport_sum = protocol + checksum_sum(addresses, plan->is_ipv6 ? 32 : 8) + checksum_sum(fixed, transport_bytes);
-  plan->outer_sum = ipv4_sum(ip - OUTER_BYTES, OUTER_BYTES);
+  plan->outer_sum = ipv4_sum(ip - plan->outer, IPV4_BYTES);
   plan->inner_sum = plan->is_ipv6 ? 0 : ipv4_sum(ip, plan->transport);
   plan->id = get_u16(ip + 4);
   return true;
@@ -137,13 +138,16 @@ static void finish_udp(uint8_t *udp, uint32_t length, uint32_t sum) {
 /* All headers of segment `index`, whose payload is `payload_bytes` at `payload`. */
 static void write_headers(const struct plan *plan, uint8_t *outer, uint32_t index, uint32_t outer_id, const uint8_t *payload,
                           uint32_t payload_bytes) {
-  uint8_t *ip = outer + OUTER_BYTES;
+  uint8_t *ip = outer + plan->outer;
   uint32_t inner_bytes = plan->headers + payload_bytes;
+  uint32_t total = plan->outer + inner_bytes;
   /* memmove: nobody keeps a caller from laying his arena over the packet, and then only his segments suffer. */
-  memmove(outer, plan->packet - OUTER_BYTES, OUTER_BYTES + plan->headers);
-  put_u16(outer + 2, inner_bytes + OUTER_BYTES);
+  memmove(outer, plan->packet - plan->outer, plan->outer + plan->headers);
+  put_u16(outer + 2, total);
   put_u16(outer + 4, outer_id);
-  put_u16(outer + 10, ~(uint32_t)checksum_fold(plan->outer_sum + inner_bytes + OUTER_BYTES + outer_id));
+  put_u16(outer + 10, ~(uint32_t)checksum_fold(plan->outer_sum + total + outer_id));
+  /* Its checksum stays what the template has: none. */
+  if (plan->outer > IPV4_BYTES) put_u16(outer + IPV4_BYTES + 4, total - IPV4_BYTES);
   if (plan->is_ipv6) {
     put_u16(ip + 4, inner_bytes - IPV6_BYTES);
   } else {
@@ -213,24 +217,28 @@ static bool take_request(napi_env env, const napi_value values[], struct target 
   int64_t *cells = target->cells;
   if (!take_bytes(env, values[0], "bytes", &target->bytes)) return false;
   if (!take_int32_column(env, values[1], "request", &target->request)) return false;
-  if (target->request.count < REQUEST_CELLS) return refuse_range(env, "request", "9 cells long");
+  if (target->request.count < REQUEST_CELLS) return refuse_range(env, "request", "10 cells long");
   for (size_t i = 0; i < REQUEST_CELLS; i++) cells[i] = cell(&target->request, i);
   int64_t end = target->bytes.count < INT32_MAX ? (int64_t)target->bytes.count : INT32_MAX;
-  if (cells[PACKET_AT] < OUTER_BYTES || cells[PACKET_BYTES] < 0 || cells[PACKET_BYTES] > SUPER_PACKET_MAX ||
+  if (cells[OUTER] != IPV4_BYTES && cells[OUTER] != IPV4_BYTES + UDP_BYTES) {
+    return refuse_range(env, "request", "20 or 28 bytes of outer headers");
+  }
+  if (cells[PACKET_AT] < cells[OUTER] || cells[PACKET_BYTES] < 0 || cells[PACKET_BYTES] > SUPER_PACKET_MAX ||
       cells[PACKET_AT] + cells[PACKET_BYTES] > end) {
-    return refuse_range(env, "request", "a packet that lies inside \"bytes\" behind an outer header");
+    return refuse_range(env, "request", "a packet that lies inside \"bytes\" behind its outer headers");
   }
   if (cells[SEGMENT_SIZE] < 1 || cells[SEGMENT_SIZE] > UINT16_MAX) return refuse_range(env, "request", "a segment size from 1 to 65535");
   if (cells[ID_FIRST] < 0 || cells[ID_COUNT] < 1 || cells[ID_FIRST] + cells[ID_COUNT] > 65536 || cells[IDS_USED] < 0) {
     return refuse_range(env, "request", "a block of IDs");
   }
   plan->packet = target->bytes.data + cells[PACKET_AT];
+  plan->outer = (uint32_t)cells[OUTER];
   plan->length = (uint32_t)cells[PACKET_BYTES];
   plan->size = (uint32_t)cells[SEGMENT_SIZE];
   if (!read_headers(plan)) return refuse_range(env, "request", "a TCP or UDP packet with headers and payload");
   if (cells[NEXT] < 0 || cells[NEXT] > plan->count) return refuse_range(env, "request", "a segment of the packet");
   /* Slots go upwards, so all lie inside when the first and the last do. */
-  int64_t least = OUTER_BYTES + (int64_t)plan->headers;
+  int64_t least = cells[OUTER] + (int64_t)plan->headers;
   if (cells[ARENA_AT] < 0 || cells[ARENA_STRIDE] < least ||
       (target->to > 0 && cells[ARENA_AT] + ((int64_t)target->to - 1) * cells[ARENA_STRIDE] + least > end)) {
     return refuse_range(env, "request", "slots for headers that lie inside \"bytes\"");
@@ -252,7 +260,7 @@ static size_t write_segments(const struct target *target, const struct plan *pla
     used = (used + 1) % cells[ID_COUNT];
     write_headers(plan, target->bytes.data + arena, index, (uint32_t)(cells[ID_FIRST] + used), plan->packet + begin, payload);
     target->at[entry] = (int32_t)arena;
-    target->length[entry] = (int32_t)(OUTER_BYTES + plan->headers + payload);
+    target->length[entry] = (int32_t)(plan->outer + plan->headers + payload);
     target->pieces[entry] = 1;
     target->pieces[pair] = (int32_t)cells[PACKET_AT] + (int32_t)begin;
     target->pieces[pair + 1] = (int32_t)payload;

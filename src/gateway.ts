@@ -290,6 +290,7 @@ export class Gateway {
       clock: this.#clock,
       source: () => this.#state.underlay?.address,
       isPeer: (address) => this.#fib.hasPeer(address),
+      udpPortOf: (address) => this.#fib.udpPortOf(address),
       isLocal: (address) => this.#table.isLocal(address),
       recall: (...words) => this.#state.plane?.recallSent(...words) ?? false,
       onPathMtu: ({ peer, pathMtuBytes }) => {

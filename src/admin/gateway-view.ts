@@ -119,6 +119,8 @@ export class RunningGatewayView implements GatewayView {
         device: config.tunnel.device,
         mtuBytes: device?.mtuBytes ?? 0,
         address: config.tunnel.address === null ? null : formatAddress(config.tunnel.address),
+        encapsulation: config.tunnel.encapsulation,
+        udpPort: config.tunnel.encapsulation === 'fou' ? config.tunnel.fouPort : null,
         engine: 'userspace',
         workers: plane?.running ?? 0,
         workerRestarts: plane?.restarts ?? 0,

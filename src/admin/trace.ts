@@ -1,6 +1,6 @@
 import {
   type Address,
-  type Cidr,
+  type Cidr4,
   cidrHolds,
   formatAddress,
   formatCidr,
@@ -8,10 +8,9 @@ import {
 } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import type { Fib, PeerInfo } from '../fib/fib.ts';
-import { LOCAL_GROUP, NO_GROUP, PEER } from '../fib/layout.ts';
+import { LOCAL_GROUP, NO_GROUP, PEER, SETTINGS } from '../fib/layout.ts';
 import { lookup, peerWord, pickPeer } from '../fib/lookup.ts';
 import { flowHashOf } from '../packet/flow.ts';
-import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { PROTOCOL } from '../packet/ipv4.ts';
 import type { Route } from '../table/route.ts';
 import type { RefusedRow, Trace, TraceQuery } from './view.ts';
@@ -19,7 +18,7 @@ import type { RefusedRow, Trace, TraceQuery } from './view.ts';
 export interface TraceInput {
   readonly query: TraceQuery;
   readonly destination: Address;
-  readonly local: readonly Cidr[];
+  readonly local: readonly Cidr4[];
   /** Routes that hold the destination, longest prefix first. */
   readonly candidates: readonly Route[];
   /** Refused claims that would hold the destination. */
@@ -78,7 +77,7 @@ export function traceFlow(input: TraceInput): Trace {
     cluster: route.cluster,
     gateway: chosen,
     gateways,
-    innerMtuBytes: mtu === null ? null : mtu - ENCAPSULATION_BYTES,
+    innerMtuBytes: mtu === null ? null : mtu - words[SETTINGS.OUTER_BYTES]!,
     candidates: candidateRows(input.candidates, route),
   };
 }
@@ -87,7 +86,7 @@ function claims(count: number): string {
   return count === 1 ? 'claim would' : 'claims would';
 }
 
-function localCidr(input: TraceInput): Cidr | undefined {
+function localCidr(input: TraceInput): Cidr4 | undefined {
   const holding = input.local.filter((cidr) => cidrHolds(cidr, input.destination));
   return holding.sort((a, b) => b.prefixLength - a.prefixLength)[0];
 }

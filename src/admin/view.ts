@@ -51,6 +51,9 @@ export interface Status {
     device: string;
     mtuBytes: number;
     address: string | null;
+    encapsulation: 'ipip' | 'fou';
+    /** UDP port to which packets come; null with ipip. */
+    udpPort: number | null;
     engine: 'userspace';
     workers: number;
     workerRestarts: number;

@@ -5,7 +5,7 @@ import { GatewayError, messageOf } from './errors.ts';
 export type Address = number;
 
 /** An IPv4 prefix; the bits of `address` behind `prefixLength` are zero. */
-export interface Cidr {
+export interface Cidr4 {
   readonly address: Address;
   readonly prefixLength: number;
 }
@@ -29,7 +29,7 @@ export function formatAddress(address: Address): string {
  * Reads `a.b.c.d/n`. Throws ISTHMUS_ERR_ADDRESS. Host bits that are set are refused and the prefix that was probably meant is
  * named, because ip-num keeps them silently and a /16 written with a host address is as often a typing error in the length.
  */
-export function parseCidr(text: string): Cidr {
+export function parseCidr(text: string): Cidr4 {
   const slash = text.indexOf('/');
   if (slash < 0) {
     throw new GatewayError(
@@ -61,7 +61,7 @@ function parsePrefixLength(whole: string, digits: string): number {
   }
 }
 
-export function formatCidr(cidr: Cidr): string {
+export function formatCidr(cidr: Cidr4): string {
   return `${formatAddress(cidr.address)}/${cidr.prefixLength}`;
 }
 
@@ -70,23 +70,23 @@ export function prefixMask(prefixLength: number): number {
   return prefixLength === 0 ? 0 : (0xffff_ffff << (32 - prefixLength)) >>> 0;
 }
 
-export function cidrContains(outer: Cidr, inner: Cidr): boolean {
+export function cidrContains(outer: Cidr4, inner: Cidr4): boolean {
   return outer.prefixLength <= inner.prefixLength && cidrHolds(outer, inner.address);
 }
 
-export function cidrHolds(cidr: Cidr, address: Address): boolean {
+export function cidrHolds(cidr: Cidr4, address: Address): boolean {
   return (address & prefixMask(cidr.prefixLength)) >>> 0 === cidr.address;
 }
 
-export function cidrOverlaps(a: Cidr, b: Cidr): boolean {
+export function cidrOverlaps(a: Cidr4, b: Cidr4): boolean {
   return cidrContains(a, b) || cidrContains(b, a);
 }
 
 /** One number for a CIDR, exact in a double and unique: a Map key without allocating a string. Sorts by address, then by length. */
-export function cidrKey(cidr: Cidr): number {
+export function cidrKey(cidr: Cidr4): number {
   return cidr.address * 64 + cidr.prefixLength;
 }
 
-export function cidrOfKey(key: number): Cidr {
+export function cidrOfKey(key: number): Cidr4 {
   return { address: Math.floor(key / 64), prefixLength: key % 64 };
 }

@@ -1,4 +1,4 @@
-/** Limits that the configuration checks and the FIB image is built for: one number each, so that neither accepts what the other cannot hold. */
+/** Limits that the configuration checks and the FIB image is built for: one number each, so that neither accepts what the other cannot hold or means to use. */
 
 /** Each peer record of the FIB image has one bit for each; Cilium Cluster Mesh stops at 511 as well. */
 export const CLUSTERS_MAX = 512;
@@ -17,3 +17,6 @@ export const LOCAL_CIDRS_MAX = 65_536;
 
 /** The packet path compares an unknown outer source with each of them. */
 export const DECAPSULATE_FROM_MAX = 64;
+
+/** UDP, both ports of a probe; from the dynamic range of RFC 6335 §6, since nothing listens on it: the tunnel takes probes out before. */
+export const PROBE_PORT = 49_461;

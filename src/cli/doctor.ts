@@ -48,7 +48,7 @@ export function diagnose(status: Status, peers: readonly PeerRow[]): Finding[] {
       ok: routes > 0,
       text: routes > 0 ? `${routes}` : 'none: no source names a remote cluster, see isthmus clusters',
     },
-    ...peers.map(ofPeer),
+    ...peers.map((peer) => ofPeer(peer, tunnel)),
     // What concerns one gateway has been said.
     ...status.problems
       .filter((problem) => !peers.some(({ address }) => problem.startsWith(`gateway ${address} `)))
@@ -56,13 +56,14 @@ export function diagnose(status: Status, peers: readonly PeerRow[]): Finding[] {
   ];
 }
 
-function ofPeer({ address, clusters, health, pathMtuBytes, lastError }: PeerRow): Finding {
+function ofPeer(
+  { address, clusters, health, pathMtuBytes, lastError }: PeerRow,
+  tunnel: Status['tunnel'],
+): Finding {
   const what = `${address} (${clusters.join(', ')})`;
   const said = lastError === null ? '' : `; last ICMP: ${lastError}`;
   if (health.answersPlainOnly) {
-    const text =
-      'UDP gets there and back, IP protocol 4 does not: a firewall, a security group or the network drops it; docs/troubleshooting.md, "Protocol 4 is blocked"';
-    return { what, ok: false, text };
+    return { what, ok: false, text: blockedText(tunnel) };
   }
   if (!health.isProbed) return { what, ok: true, text: `not probed (health.probes: off)${said}` };
   switch (health.state) {
@@ -86,6 +87,12 @@ function ofPeer({ address, clusters, health, pathMtuBytes, lastError }: PeerRow)
         text: `never answered a probe, neither in the tunnel nor by plain UDP: it is down, cannot be reached, does not know us, or cannot answer (docs/health.md)${said}`,
       };
   }
+}
+
+function blockedText({ udpPort }: Status['tunnel']): string {
+  return udpPort === null
+    ? 'UDP gets there and back, IP protocol 4 does not: a firewall, a security group or the network drops it; open it, or set tunnel.encapsulation: fou on both gateways; docs/troubleshooting.md, "Protocol 4 is blocked"'
+    : `other UDP gets there and back, but nothing in the tunnel, which is fou: UDP port ${udpPort} or the port of that gateway is dropped on the way, or it does not take fou there; docs/troubleshooting.md, "Protocol 4 is blocked"`;
 }
 
 export function formatFindings(terminal: Terminal, findings: readonly Finding[]): string {

@@ -71,7 +71,7 @@ function overview(terminal: Terminal, status: Status, nowMs: number): string {
     ],
     [
       'tunnel',
-      `${tunnel.device}, ${tunnel.address === null ? 'no address' : tunnel.address}, MTU ${tunnel.mtuBytes}, ${tunnel.engine} engine, ${plural(tunnel.workers, 'worker')}${restarts}`,
+      `${tunnel.device}, ${tunnel.address === null ? 'no address' : tunnel.address}, MTU ${tunnel.mtuBytes}, ${encapsulationText(tunnel)}, ${tunnel.engine} engine, ${plural(tunnel.workers, 'worker')}${restarts}`,
     ],
     ['local', status.local.join(', ')],
     ['configuration', configurationText(terminal, configuration, nowMs)],
@@ -84,6 +84,10 @@ function overview(terminal: Terminal, status: Status, nowMs: number): string {
       `${plural(count(terminal, fib.prefixes), 'prefix', 'prefixes')} in ${bytes(terminal, fib.bytesUsed)} of ${bytes(terminal, fib.bytesCapacity)}${terminal.isTty ? '' : ' bytes'}, epoch ${fib.epoch}, last publication ${fib.lastPublishMs.toFixed(2)} ms`,
     ],
   ])}`;
+}
+
+function encapsulationText({ encapsulation, udpPort }: Status['tunnel']): string {
+  return udpPort === null ? encapsulation : `${encapsulation} by UDP port ${udpPort}`;
 }
 
 /** Says nothing of what is the default. */

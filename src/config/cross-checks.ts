@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
-import { type Address, type Cidr, cidrHolds, formatAddress } from '../base/address.ts';
+import { type Address, type Cidr4, cidrHolds, formatAddress } from '../base/address.ts';
+import { PROBE_PORT } from '../base/limits.ts';
 import type { Complaint } from './section.ts';
 import { type SourceKey, sourceName } from './source-name.ts';
 import { DURATION_MS_MAX, formatDuration } from './units.ts';
@@ -46,7 +47,7 @@ export function* eachGatewayOnce(gateways: unknown): Iterable<Complaint> {
     else {
       yield {
         path: [i, 'address'],
-        message: `expected each gateway once, got ${formatAddress(address)} again (first at element ${first}); use weight for its share`,
+        message: `expected each gateway once, got ${formatAddress(address)} again (first at element ${first}); put what concerns it together`,
       };
     }
   }
@@ -186,7 +187,13 @@ function* transitClusters(ourName: unknown, names: unknown): Iterable<Complaint>
 }
 
 function* tunnelAgainstUnderlay(tunnel: Draft, underlay: Draft): Iterable<Complaint> {
-  const { device, address, transmit, underlaySocket } = tunnel;
+  const { device, address, transmit, underlaySocket, encapsulation, fouPort } = tunnel;
+  if (encapsulation === 'fou' && fouPort === PROBE_PORT) {
+    yield {
+      path: ['tunnel', 'fouPort'],
+      message: `expected another port, got ${PROBE_PORT}, which is that of plain probes`,
+    };
+  }
   if (transmit === 'packet' && underlaySocket === 'raw-socket') {
     yield {
       path: ['tunnel', 'transmit'],
@@ -211,7 +218,7 @@ function* tunnelAgainstUnderlay(tunnel: Draft, underlay: Draft): Iterable<Compla
 function* tunnelAddressInside(address: unknown, cidrs: unknown): Iterable<Complaint> {
   if (typeof address !== 'number') return;
   const ours = elements(cidrs);
-  const readable = ours.filter((cidr) => typeof mapping(cidr).address === 'number') as Cidr[];
+  const readable = ours.filter((cidr) => typeof mapping(cidr).address === 'number') as Cidr4[];
   if (readable.length === 0 || readable.length < ours.length) return;
   if (readable.some((cidr) => cidrHolds(cidr, address))) return;
   yield {

@@ -1,6 +1,6 @@
 import {
   type Address,
-  type Cidr,
+  type Cidr4,
   formatAddress,
   formatCidr,
   parseAddress,
@@ -12,7 +12,7 @@ import { LISTEN_EXPECTED, parseListen } from './listen.ts';
 
 /** The kinds of values that the file is made of. */
 
-const CIDR_LEAF: LeafDefinition<Cidr> = {
+const CIDR_LEAF: LeafDefinition<Cidr4> = {
   expected: 'a CIDR such as 10.1.0.0/16',
   json: { type: 'string', pattern: '^\\d{1,3}(\\.\\d{1,3}){3}/\\d{1,2}$' },
   read(raw) {
@@ -39,7 +39,7 @@ function whyNoCidr(text: string): string {
 }
 
 /** As CIDR_LEAF; a plain address is its /32. */
-const CIDR_OR_ADDRESS_LEAF: LeafDefinition<Cidr> = {
+const CIDR_OR_ADDRESS_LEAF: LeafDefinition<Cidr4> = {
   ...CIDR_LEAF,
   expected: 'a CIDR such as 172.31.0.0/24, or an address',
   json: { type: 'string', pattern: '^\\d{1,3}(\\.\\d{1,3}){3}(/\\d{1,2})?$' },

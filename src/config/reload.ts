@@ -4,6 +4,7 @@ import type { Config } from './schema.ts';
 /** Fields that a running gateway takes over at once; all others hold a socket, a device or a thread and need a restart. */
 export const LIVE_FIELDS: ReadonlySet<string> = new Set([
   'cluster.cidrs',
+  'tunnel.fouPeers',
   'tunnel.ttl',
   'tunnel.dscp',
   'tunnel.ecn',

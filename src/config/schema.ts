@@ -3,6 +3,7 @@ import { CLUSTERS_MAX, DECAPSULATE_FROM_MAX, GATEWAYS_MAX, LOCAL_CIDRS_MAX } fro
 import { acrossSections, eachGatewayOnce, eachNameOnce } from './cross-checks.ts';
 import {
   absolutePathOr,
+  address,
   addressOr,
   choice,
   cidr,
@@ -68,14 +69,30 @@ const underlaySection = section({
     .prefault('auto'),
 });
 
+const fouPeerSchema = section({
+  address: address().describe('underlay address of the gateway'),
+  port: integer(1, 65_535).describe('UDP port at which it takes fou'),
+});
+
 const tunnelSection = section({
   device: device().describe('name of the TUN device').prefault('isthmus0'),
   address: addressOr('none', null)
     .describe('an overlay address of ours, the source of what this host itself sends into the tunnel')
     .prefault('none'),
   mtu: integerOr('auto', TUNNEL_MTU_MIN, TUNNEL_MTU_MAX)
-    .describe('MTU of the TUN device; auto is the MTU of the underlay device less 20')
+    .describe('MTU of the TUN device; auto is the MTU of the underlay device less 20, or 28 with fou')
     .prefault('auto'),
+  encapsulation: choice(['ipip', 'fou'])
+    .describe(
+      'ipip is IP protocol 4 (RFC 2003); fou puts the same packets into UDP, for networks that drop protocol 4; both ends need the same',
+    )
+    .prefault('ipip'),
+  fouPort: integer(1, 65_535)
+    .describe('UDP port for fou: where packets come to us, and go to gateways that fouPeers does not name')
+    .prefault(5555),
+  fouPeers: across(list(fouPeerSchema, 'gateways', 0, GATEWAYS_MAX), eachGatewayOnce)
+    .describe('gateways that take fou at another UDP port')
+    .prefault([]),
   mode: choice(['always', 'cross-subnet'])
     .describe(
       'which gateways are reached through the tunnel: all, or only those of other segments; one on our own is routed to directly',
@@ -249,6 +266,6 @@ export const configSchema = across(
   acrossSections,
 );
 
-/** Parsed: addresses as u32, CIDRs as Cidr, durations in ms (`never` is Infinity), sizes in bytes. */
+/** Parsed: addresses as u32, CIDRs as Cidr4, durations in ms (`never` is Infinity), sizes in bytes. */
 export type Config = z.output<typeof configSchema>;
 export type ClusterConfig = z.output<typeof clusterSchema>;

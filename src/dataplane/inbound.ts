@@ -4,7 +4,7 @@ import type { Batch } from '../io/batch.ts';
 import { COALESCE, type Native } from '../io/native.ts';
 import { readI32 } from '../packet/bytes.ts';
 import { decapsulateEcn, ECN_UNUSED } from '../packet/ecn.ts';
-import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import { checkFou, FOU, fouPayload } from '../packet/fou.ts';
 import {
   checkInner,
   checkOuter,
@@ -114,24 +114,31 @@ export class Inbound {
 
   #forward(bytes: Uint8Array, outerAt: number, available: number): number {
     const words = this.#words;
-    const malformed = checkOuter(bytes, outerAt, available);
+    const port = words[SETTINGS.UDP_PORT]!;
+    const malformed = checkOuter(bytes, outerAt, available, port === 0 ? PROTOCOL.IPIP : PROTOCOL.UDP);
     if (malformed !== VERDICT.FORWARD) return malformed;
     const outerSource = readI32(bytes, outerAt + IPV4.SOURCE);
     const peer = findPeer(words, outerSource);
     if (peer < 0 && isAllowedSource(words, outerSource) === 0) return VERDICT.UNKNOWN_PEER;
 
-    const at = outerAt + headerBytes(bytes, outerAt);
-    const payload = outerPayload(bytes, outerAt, available);
+    let at = outerAt + headerBytes(bytes, outerAt);
+    let payload = outerPayload(bytes, outerAt, available);
+    if (port !== 0) {
+      const wrong = checkFou(bytes, outerAt, at, payload, port);
+      if (wrong !== VERDICT.FORWARD) return wrong;
+      payload = fouPayload(bytes, at);
+      at += FOU.HEADER_BYTES;
+    }
     const verdict = this.#inner(bytes, at, payload, outerSource, peer, bytes[outerAt + IPV4.TOS]!);
     if (verdict === PROBE) {
-      this.#slowPath.pushProbe(outerSource, payload + headerBytes(bytes, outerAt), bytes, at);
+      this.#slowPath.pushProbe(outerSource, at + payload - outerAt, bytes, at);
       return PROBE;
     }
     if (verdict !== VERDICT.FORWARD) {
       if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
       return verdict;
     }
-    if (this.#isMergedUdp(bytes, at)) {
+    if (this.#isMerged(bytes, at, payload)) {
       if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
       return VERDICT.MERGED_DATAGRAMS;
     }
@@ -153,11 +160,15 @@ export class Inbound {
   /**
    * Datagrams merged by GRO look like one long datagram whose checksum is left undone; a raw socket does not tell their size, so they
    * cannot be cut again. One that a sender made so long came in fragments, and what the kernel fragments has a whole checksum
-   * (ip_do_fragment).
+   * (ip_do_fragment). With fou the kernel merges outer datagrams where it is told to (rx-udp-gro-forwarding), and then there is more in one
+   * than its first inner packet.
    */
-  #isMergedUdp(bytes: Uint8Array, at: number): boolean {
+  #isMerged(bytes: Uint8Array, at: number, payload: number): boolean {
+    const words = this.#words;
+    const room = words[SETTINGS.LINK_MTU]! - words[SETTINGS.OUTER_BYTES]!;
+    if (words[SETTINGS.UDP_PORT] !== 0 && payload > room && payload > totalLength(bytes, at)) return true;
     if (bytes[at + IPV4.PROTOCOL]! !== PROTOCOL.UDP) return false;
-    if (totalLength(bytes, at) + ENCAPSULATION_BYTES <= this.#words[SETTINGS.LINK_MTU]!) return false;
+    if (totalLength(bytes, at) <= room) return false;
     return isChecksumPartial(bytes, at) === 1;
   }
 
@@ -208,6 +219,10 @@ export class Inbound {
   #clamp(bytes: Uint8Array, at: number, peer: number): void {
     const words = this.#words;
     if ((words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) === 0) return;
-    this.#counters[TOTAL.MSS_CLAMPED]! += clampReceivedMss(bytes, at, segmentBytes(pathMtuOf(words, peer)));
+    this.#counters[TOTAL.MSS_CLAMPED]! += clampReceivedMss(
+      bytes,
+      at,
+      segmentBytes(words, pathMtuOf(words, peer)),
+    );
   }
 }

@@ -1,14 +1,15 @@
-import { DSCP_INHERIT, LOCAL_GROUP, SETTINGS, SETTINGS_FLAG, TTL_INHERIT } from '../fib/layout.ts';
-import { lookup, peerAddress, pickPeer } from '../fib/lookup.ts';
+import { DSCP_INHERIT, LOCAL_GROUP, PEER, SETTINGS, SETTINGS_FLAG, TTL_INHERIT } from '../fib/layout.ts';
+import { lookup, peerAddress, peerWord, pickPeer } from '../fib/lookup.ts';
 import type { Batch } from '../io/batch.ts';
 import { type Native, SEGMENT } from '../io/native.ts';
 import { readI32, readU16 } from '../packet/bytes.ts';
 import { outerTos } from '../packet/ecn.ts';
 import { flowHash } from '../packet/flow.ts';
+import { FOU, fouSourcePort, writeFouHeader } from '../packet/fou.ts';
 import { fragmentCount, writeFragment } from '../packet/fragment.ts';
 import { gsoHeaders, gsoSize, gsoType } from '../packet/gso.ts';
 import { ICMP } from '../packet/icmp.ts';
-import { ENCAPSULATION_BYTES, encapsulate } from '../packet/ipip.ts';
+import { encapsulate } from '../packet/ipip.ts';
 import { checkInner, headerBytes, IPV4, PROTOCOL, totalLength } from '../packet/ipv4.ts';
 import { clampMss } from '../packet/tcp.ts';
 import { VERDICT } from '../packet/verdict.ts';
@@ -132,7 +133,7 @@ export class Outbound {
 
     const linkMtu = words[SETTINGS.LINK_MTU]!;
     const pathMtu = pathMtuOf(words, peer);
-    if (largest + ENCAPSULATION_BYTES > pathMtu)
+    if (largest + words[SETTINGS.OUTER_BYTES]! > pathMtu)
       return this.#tooBig(bytes, at, length, largest, peer, pathMtu, linkMtu);
     const dontFragment = this.#outerDontFragment(bytes, at);
     if (this.#headers > 0) return this.#cut(bytes, at, length, peer, gateway, dontFragment, false);
@@ -163,8 +164,20 @@ export class Outbound {
     flags: number,
     isTooBig: boolean,
   ): number {
-    this.#encapsulate(bytes, at, 0, gateway, 0, flags);
-    this.#segmenter.begin(at, length, this.#headers, this.#size, this.#packets, peer, gateway, isTooBig);
+    this.#encapsulate(bytes, at, 0, peer, gateway, 0, flags);
+    const outerBytes = this.#words[SETTINGS.OUTER_BYTES]!;
+    const packets = this.#packets;
+    this.#segmenter.begin(
+      at,
+      length,
+      this.#headers,
+      this.#size,
+      packets,
+      peer,
+      gateway,
+      isTooBig,
+      outerBytes,
+    );
     return VERDICT.FORWARD;
   }
 
@@ -189,7 +202,8 @@ export class Outbound {
 
   #sendSegment(bytes: Uint8Array, at: number, length: number, peer: number, gateway: number): number {
     const pathMtu = pathMtuOf(this.#words, peer);
-    if (length + ENCAPSULATION_BYTES > pathMtu) return this.#fragment(bytes, at, length, peer, pathMtu);
+    if (length + this.#words[SETTINGS.OUTER_BYTES]! > pathMtu)
+      return this.#fragment(bytes, at, length, peer, pathMtu);
     this.#emit(bytes, at, length, peer, gateway, this.#outerDontFragment(bytes, at));
     return VERDICT.FORWARD;
   }
@@ -205,16 +219,10 @@ export class Outbound {
     linkMtu: number,
   ): number {
     const gateway = peerAddress(this.#words, peer);
+    const outerBytes = this.#words[SETTINGS.OUTER_BYTES]!;
     if ((readU16(bytes, at + IPV4.FRAGMENT) & IPV4.DF) !== 0) {
-      this.#answer(
-        ICMP.UNREACHABLE,
-        ICMP.CODE_FRAGMENTATION_NEEDED,
-        pathMtu - ENCAPSULATION_BYTES,
-        bytes,
-        at,
-        length,
-      );
-      if (largest + ENCAPSULATION_BYTES > linkMtu) return this.#dropOf(peer, VERDICT.TOO_BIG);
+      this.#answer(ICMP.UNREACHABLE, ICMP.CODE_FRAGMENTATION_NEEDED, pathMtu - outerBytes, bytes, at, length);
+      if (largest + outerBytes > linkMtu) return this.#dropOf(peer, VERDICT.TOO_BIG);
       // The path MTU is soft state: the datagram goes out all the same, so that a path that has recovered shows it (RFC 2003 §5).
       this.#counters[TOTAL.SOFT_STATE_EXCEEDED]! += this.#packets;
       if (this.#headers > 0) return this.#cut(bytes, at, length, peer, gateway, IPV4.DF, false);
@@ -235,7 +243,7 @@ export class Outbound {
 
   #fragmentInner(bytes: Uint8Array, at: number, length: number, peer: number, pathMtu: number): number {
     const out = this.#out;
-    const innerMtu = pathMtu - ENCAPSULATION_BYTES;
+    const innerMtu = pathMtu - this.#words[SETTINGS.OUTER_BYTES]!;
     const count = fragmentCount(length, headerBytes(bytes, at), innerMtu);
     const room = this.#roomFor(count, innerMtu, peer);
     if (room !== VERDICT.FORWARD) return room;
@@ -259,8 +267,9 @@ export class Outbound {
 
   #fragmentOuter(bytes: Uint8Array, at: number, length: number, peer: number, pathMtu: number): number {
     const out = this.#out;
-    if (length + ENCAPSULATION_BYTES > IPV4_LENGTH_MAX) return this.#dropOf(peer, VERDICT.TOO_BIG);
-    const count = fragmentCount(length + ENCAPSULATION_BYTES, IPV4.HEADER_BYTES, pathMtu);
+    const total = length + this.#words[SETTINGS.OUTER_BYTES]!;
+    if (total > IPV4_LENGTH_MAX) return this.#dropOf(peer, VERDICT.TOO_BIG);
+    const count = fragmentCount(total, IPV4.HEADER_BYTES, pathMtu);
     const room = this.#roomFor(count, pathMtu, peer);
     if (room !== VERDICT.FORWARD) return room;
     this.#clamp(bytes, at, pathMtu);
@@ -270,11 +279,18 @@ export class Outbound {
     for (let index = 1; index < count; index++) {
       const fragmentAt = this.#spare.take(pathMtu);
       const fragmentLength = writeFragment(bytes, outerAt, index, count, pathMtu, fragmentAt);
-      if (fragmentLength > 0) this.#append(fragmentAt, fragmentLength, peer, out.address[first]! | 0);
+      if (fragmentLength > 0)
+        this.#append(
+          fragmentAt,
+          fragmentLength,
+          fragmentLength - IPV4.HEADER_BYTES,
+          peer,
+          out.address[first]! | 0,
+        );
     }
     const firstLength = writeFragment(bytes, outerAt, 0, count, pathMtu, outerAt);
     out.length[first] = firstLength;
-    out.innerBytes[first] = firstLength - ENCAPSULATION_BYTES;
+    out.innerBytes[first] = firstLength - this.#words[SETTINGS.OUTER_BYTES]!;
     this.#countFragments(out.count - first);
     return VERDICT.FORWARD;
   }
@@ -301,7 +317,7 @@ export class Outbound {
   #clamp(bytes: Uint8Array, at: number, pathMtu: number): void {
     if ((this.#words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) === 0) return;
     if (bytes[at + IPV4.PROTOCOL]! !== PROTOCOL.TCP) return;
-    this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, segmentBytes(pathMtu));
+    this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, segmentBytes(this.#words, pathMtu));
   }
 
   /** Outer DF follows inner DF, and is set for all others too unless outer fragmentation was asked for (RFC 2003 §3.1, §5.1). */
@@ -311,19 +327,24 @@ export class Outbound {
   }
 
   #emit(bytes: Uint8Array, at: number, length: number, peer: number, gateway: number, flags: number): void {
-    this.#encapsulate(bytes, at, length, gateway, this.#nextId(), flags);
-    this.#append(at - ENCAPSULATION_BYTES, length + ENCAPSULATION_BYTES, peer, gateway);
+    const outerBytes = this.#words[SETTINGS.OUTER_BYTES]!;
+    this.#encapsulate(bytes, at, length, peer, gateway, this.#nextId(), flags);
+    this.#append(at - outerBytes, length + outerBytes, length, peer, gateway);
   }
 
   #encapsulate(
     bytes: Uint8Array,
     at: number,
     length: number,
+    peer: number,
     gateway: number,
     id: number,
     flags: number,
   ): void {
     const words = this.#words;
+    const port = peerWord(words, peer, PEER.UDP_PORT);
+    if (port !== 0) writeFouHeader(this.#out.view, at, length, fouSourcePort(flowHash(bytes, at)), port);
+    const shim = port === 0 ? 0 : FOU.HEADER_BYTES;
     const ttl = words[SETTINGS.TTL]!;
     const dscp = words[SETTINGS.DSCP]!;
     const compatibility = words[SETTINGS.FLAGS]! & SETTINGS_FLAG.ECN_COMPATIBILITY;
@@ -334,18 +355,19 @@ export class Outbound {
     );
     encapsulate(
       this.#out.view,
-      at,
-      length,
+      at - shim,
+      length + shim,
       words[SETTINGS.SOURCE]! | 0,
       gateway,
       tos,
       ttl === TTL_INHERIT ? bytes[at + IPV4.TTL]! : ttl,
       id,
       flags,
+      port === 0 ? PROTOCOL.IPIP : PROTOCOL.UDP,
     );
   }
 
-  #append(at: number, length: number, peer: number, gateway: number): void {
+  #append(at: number, length: number, innerBytes: number, peer: number, gateway: number): void {
     const out = this.#out;
     const index = out.count;
     out.at[index] = at;
@@ -354,7 +376,7 @@ export class Outbound {
     out.peer[index] = peer;
     out.packets[index] = 1;
     // Traffic is counted in inner bytes in both directions: what the pods sent, whatever carried it.
-    out.innerBytes[index] = length - ENCAPSULATION_BYTES;
+    out.innerBytes[index] = innerBytes;
     out.pieces[index] = 0;
     out.count = index + 1;
   }

@@ -1,6 +1,5 @@
 import { PEER, SETTINGS } from '../fib/layout.ts';
 import { peerWord } from '../fib/lookup.ts';
-import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { IPV4 } from '../packet/ipv4.ts';
 import { TCP } from '../packet/tcp.ts';
 
@@ -12,6 +11,6 @@ export function pathMtuOf(words: Uint32Array, peer: number): number {
 }
 
 /** The segment size that a path MTU leaves: headers without options count, whatever options a segment then has (RFC 6691). */
-export function segmentBytes(pathMtu: number): number {
-  return pathMtu - ENCAPSULATION_BYTES - IPV4.HEADER_BYTES - TCP.HEADER_BYTES;
+export function segmentBytes(words: Uint32Array, pathMtu: number): number {
+  return pathMtu - words[SETTINGS.OUTER_BYTES]! - IPV4.HEADER_BYTES - TCP.HEADER_BYTES;
 }

@@ -8,11 +8,12 @@ import * as plain from '../packet/plain.ts';
 import type { Slab } from './slab.ts';
 
 const { LOCAL_GROUP, NO_GROUP } = layout;
-const { SOURCE, FLAGS, LINK_MTU } = layout.SETTINGS;
+const { SOURCE, FLAGS, LINK_MTU, OUTER_BYTES, UDP_PORT } = layout.SETTINGS;
 const { CLAMP_MSS, INNER_SOURCE_STRICT, INNER_SOURCE_LOOSE } = layout.SETTINGS_FLAG;
 const { findPeer, groupCluster, isTransit, peerHasCluster } = lookup;
 const { isMartianDestination, isMartianSource } = ipv4;
-const { mayBeSyn, plainDestination, plainLength, plainPayload, plainProtocol, plainSource } = plain;
+const { mayBeSyn, plainDestination, plainFouPayload, plainLength, plainPayload, plainProtocol, plainSource } =
+  plain;
 const { IPIP, UDP } = PROTOCOL;
 const { HEADER_BYTES, TOS } = IPV4;
 
@@ -51,21 +52,25 @@ function looking(
 
   function look(from: number): number {
     const clamps = words[FLAGS]! & CLAMP_MSS;
-    const linkMtu = words[LINK_MTU]! - HEADER_BYTES;
+    const outerBytes = words[OUTER_BYTES]! | 0;
+    const linkMtu = words[LINK_MTU]! - outerBytes;
+    const port = words[UDP_PORT]! | 0;
+    const protocol = port === 0 ? IPIP : UDP;
     const count = input.count;
     let i = from | 0;
     for (; i < count; i++) {
       const outerAt = column[i]!;
-      const payload = plainPayload(view, outerAt, available[i]!);
-      const at = (outerAt + HEADER_BYTES) | 0;
+      let payload = plainPayload(view, outerAt, available[i]!, protocol);
+      if (port !== 0) payload = plainFouPayload(view, (outerAt + HEADER_BYTES) | 0, payload, port);
+      const at = (outerAt + outerBytes) | 0;
       const length = plainLength(view, at, payload);
       if (length === 0) break;
       // What is left here needs no mark carried over, and is none of the pairs that are counted (ECN_UNUSED).
       const ecn = view.getUint8((outerAt + TOS) | 0) & 3;
       if (ecn !== 0 && ecn !== (view.getUint8((at + TOS) | 0) & 3)) break;
       if (clamps !== 0 && mayBeSyn(view, at, length) !== 0) break;
-      // UDP that did not cross the link in one packet may be several datagrams that were merged on the way.
-      if (length > linkMtu && plainProtocol(view, at) === UDP) break;
+      // What did not cross the link in one packet may be several datagrams that were merged on the way, inside the tunnel or around it.
+      if (payload > linkMtu && (length !== payload || plainProtocol(view, at) === UDP)) break;
       lengths[i] = length;
       addresses[i] = plainSource(view, at);
       addresses[(i + BATCH_MAX) | 0] = plainDestination(view, at);
@@ -91,6 +96,7 @@ function forwarding(
 
   function forward(from: number, to: number): number {
     const ours = words[SOURCE]! | 0;
+    const outerBytes = words[OUTER_BYTES]! | 0;
     const flags = words[FLAGS]!;
     const strict = flags & INNER_SOURCE_STRICT;
     const checks = flags & (INNER_SOURCE_STRICT | INNER_SOURCE_LOOSE);
@@ -98,7 +104,7 @@ function forwarding(
     let i = from | 0;
     for (; i < to; i++) {
       const outerAt = column[i]!;
-      const at = (outerAt + HEADER_BYTES) | 0;
+      const at = (outerAt + outerBytes) | 0;
       const source = addresses[i]!;
       const destination = addresses[(i + BATCH_MAX) | 0]!;
       const gateway = plainSource(view, outerAt);

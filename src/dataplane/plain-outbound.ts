@@ -4,21 +4,24 @@ import * as lookup from '../fib/lookup.ts';
 import { BATCH_MAX } from '../io/batch.ts';
 import { SEGMENT } from '../io/native.ts';
 import { ECN_MODE, outerTos } from '../packet/ecn.ts';
+import * as fou from '../packet/fou.ts';
 import * as ipip from '../packet/ipip.ts';
-import { IPV4 } from '../packet/ipv4.ts';
+import { IPV4, PROTOCOL } from '../packet/ipv4.ts';
 import * as plain from '../packet/plain.ts';
 import { VNET } from '../packet/vnet.ts';
 import type { Slab } from './slab.ts';
 
 const { DSCP_INHERIT, TTL_INHERIT, LOCAL_GROUP, GROUPS, GROUP_WORDS, PEERS, PEER_WORDS } = layout;
-const { SOURCE, LINK_MTU, TTL, DSCP, FLAGS } = layout.SETTINGS;
+const { SOURCE, LINK_MTU, TTL, DSCP, FLAGS, OUTER_BYTES } = layout.SETTINGS;
 const { CLAMP_MSS, FRAGMENT_OUTER, ECN_COMPATIBILITY } = layout.SETTINGS_FLAG;
 const { MEMBERS } = layout.GROUP;
-const { ADDRESS, PATH_MTU } = layout.PEER;
+const { ADDRESS, PATH_MTU, UDP_PORT } = layout.PEER;
 const { pickPeer } = lookup;
-const { DF, TOS, TTL: INNER_TTL, FRAGMENT } = IPV4;
+const { DF, TOS, TTL: INNER_TTL, FRAGMENT, HEADER_BYTES } = IPV4;
 const { NORMAL, COMPATIBILITY } = ECN_MODE;
-const { ENCAPSULATION_BYTES: OUTER_BYTES, encapsulate } = ipip;
+const { encapsulate } = ipip;
+const { fouSourcePort, writeFouHeader } = fou;
+const { IPIP, UDP } = PROTOCOL;
 const { mayBeSyn, plainDestination, plainFlowHash, plainLength, plainSource } = plain;
 const { ID_FIRST, ID_COUNT, IDS_USED } = SEGMENT;
 const GSO_TYPE = VNET.GSO_TYPE - VNET.BYTES;
@@ -110,6 +113,9 @@ function forwarding(
     const ours = words[SOURCE]! | 0;
     const linkMtu = words[LINK_MTU]!;
     const flags = words[FLAGS]!;
+    const outerBytes = words[OUTER_BYTES]! | 0;
+    const shim = (outerBytes - HEADER_BYTES) | 0;
+    const protocol = shim === 0 ? IPIP : UDP;
     // What is inherited is masked out of the inner header, what is fixed is added: the same for all packets, and no branch.
     const dscp = words[DSCP]! === DSCP_INHERIT ? -1 : words[DSCP]! | 0;
     const ecnMode = (flags & ECN_COMPATIBILITY) === 0 ? NORMAL : COMPATIBILITY;
@@ -131,12 +137,13 @@ function forwarding(
       const group = groups[i]!;
       if (group <= LOCAL_GROUP) break;
       const isOnly = words[GROUPS + group * GROUP_WORDS + MEMBERS]! === 1;
-      const peer = pickPeer(words, group, isOnly ? 0 : plainFlowHash(view, at, length));
+      const hash = isOnly && shim === 0 ? 0 : plainFlowHash(view, at, length);
+      const peer = pickPeer(words, group, hash);
       if (peer < 0) break;
       const record = PEERS + peer * PEER_WORDS;
       const gateway = words[record + ADDRESS]! | 0;
       const learned = words[record + PATH_MTU]!;
-      const total = (length + OUTER_BYTES) | 0;
+      const total = (length + outerBytes) | 0;
       if (gateway === plainSource(view, at) || gateway === destinations[i]!) break;
       if (total > linkMtu || (learned !== 0 && total > learned)) break;
       const tos = (view.getUint8((at + TOS) | 0) & tosMask) | tosFixed;
@@ -146,8 +153,10 @@ function forwarding(
       // the optimised code then, and a remainder takes longer than the rest of the header.
       idsUsed += 1;
       idsUsed &= (idsUsed - idCount) >> 31;
-      encapsulate(view, at, length, ours, gateway, tos, ttl, idFirst + idsUsed, fragment);
-      outAt[index] = at - OUTER_BYTES;
+      if (shim !== 0) writeFouHeader(view, at, length, fouSourcePort(hash), words[record + UDP_PORT]! | 0);
+      const id = idFirst + idsUsed;
+      encapsulate(view, at - shim, length + shim, ours, gateway, tos, ttl, id, fragment, protocol);
+      outAt[index] = at - outerBytes;
       outLength[index] = total;
       address[index] = gateway;
       outPeer[index] = peer;

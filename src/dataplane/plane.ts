@@ -38,6 +38,7 @@ export interface SlowPath {
 export interface WorkersSetup {
   readonly native: Native;
   readonly deviceName: string;
+  readonly encapsulation: 'ipip' | 'fou';
   /** One TUN queue and one underlay socket for each worker. The caller keeps owning them and closes them after `stop`. */
   readonly descriptors: readonly {
     readonly device: number;
@@ -145,8 +146,8 @@ export class WorkerPlane implements Dataplane {
   }
 
   #slot(engine: number): Slot {
-    const { native, deviceName, descriptors, nextHops, image, clock, spinMaxUs, coalesceFeatures } =
-      this.#options;
+    const { native, deviceName, encapsulation, descriptors, nextHops, image, clock } = this.#options;
+    const { spinMaxUs, coalesceFeatures } = this.#options;
     const descriptor = descriptors[engine]!;
     const counters = new SharedArrayBuffer(counterBytes(PEERS_MAX));
     const icmpQueue = new SharedArrayBuffer(ICMP_QUEUE_BYTES);
@@ -156,6 +157,7 @@ export class WorkerPlane implements Dataplane {
         engine,
         engines: descriptors.length,
         deviceName,
+        encapsulation,
         deviceDescriptor: descriptor.device,
         underlayDescriptor: descriptor.underlay,
         underlaySendDescriptor: descriptor.underlaySend,
@@ -174,7 +176,7 @@ export class WorkerPlane implements Dataplane {
         control: new SharedArrayBuffer(CONTROL_BYTES),
       },
       icmp: new IcmpQueue(icmpQueue, clock),
-      sent: new SentHeaders(sentHeaders),
+      sent: new SentHeaders(sentHeaders, encapsulation),
       counters: new Float64Array(counters),
       worker: undefined,
       startedMs: 0,

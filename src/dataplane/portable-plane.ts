@@ -14,6 +14,7 @@ export interface PortableSetup {
   readonly native: Native;
   readonly device: PacketIo;
   readonly deviceDescriptor: number;
+  readonly encapsulation: 'ipip' | 'fou';
   /** Calls `wake` when packets wait; `dropped` counts those for which the kernel had no room. */
   readonly underlay: PacketIo & { onReady(wake: () => void): void; readonly dropped: number };
   /** COALESCE bits: what the device takes merged besides TCP. */
@@ -45,7 +46,7 @@ export class PortablePlane implements Dataplane {
   readonly #words: Uint32Array;
   readonly #counters: Float64Array;
   readonly #icmp: IcmpQueue;
-  readonly #sent = new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES));
+  readonly #sent: SentHeaders;
   #watcher: object | undefined;
   #scheduled: NodeJS.Immediate | undefined;
   #retry: Timer | undefined;
@@ -53,6 +54,7 @@ export class PortablePlane implements Dataplane {
 
   constructor(setup: PortableSetup) {
     this.#setup = setup;
+    this.#sent = new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES), setup.encapsulation);
     this.#words = new Uint32Array(setup.image);
     this.#counters = new Float64Array(new SharedArrayBuffer(counterBytes(PEERS_MAX)));
     this.#icmp = new IcmpQueue(new SharedArrayBuffer(ICMP_QUEUE_BYTES), setup.clock);

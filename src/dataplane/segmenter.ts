@@ -1,6 +1,5 @@
 import type { Batch } from '../io/batch.ts';
 import { type Native, SEGMENT } from '../io/native.ts';
-import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { HEADER_SLOT_BYTES, type Spare } from './slab.ts';
 
 /**
@@ -36,7 +35,7 @@ export class Segmenter {
     request[SEGMENT.ARENA_STRIDE] = HEADER_SLOT_BYTES;
   }
 
-  /** From now on this packet, of `count` segments, behind the template of its outer header. `headers` is what gsoHeaders said. */
+  /** From now on this packet, of `count` segments, behind the template of its outer headers, `outerBytes` long. `headers` is what gsoHeaders said. */
   begin(
     at: number,
     length: number,
@@ -46,12 +45,14 @@ export class Segmenter {
     peer: number,
     gateway: number,
     isTooBig: boolean,
+    outerBytes: number,
   ): void {
     const request = this.#request;
     request[SEGMENT.PACKET_AT] = at;
     request[SEGMENT.PACKET_BYTES] = length;
     request[SEGMENT.SEGMENT_SIZE] = size;
     request[SEGMENT.NEXT] = 0;
+    request[SEGMENT.OUTER_BYTES] = outerBytes;
     this.#headers = headers;
     this.left = count;
     this.peer = peer;
@@ -64,6 +65,7 @@ export class Segmenter {
     const out = this.#out;
     const request = this.#request;
     const from = out.count;
+    const outerBytes = request[SEGMENT.OUTER_BYTES]!;
     const to = Math.min(out.capacity, from + this.left);
     request[SEGMENT.ARENA_AT] = this.#arenaAt;
     const written = this.#native.segment(out.bytes, request, out.at, out.length, out.pieces, from, to);
@@ -72,7 +74,7 @@ export class Segmenter {
       out.address[i] = this.gateway;
       out.peer[i] = this.peer;
       out.packets[i] = 1;
-      out.innerBytes[i] = out.length[i]! - ENCAPSULATION_BYTES;
+      out.innerBytes[i] = out.length[i]! - outerBytes;
     }
     out.count = end;
     this.left -= written;
@@ -91,7 +93,7 @@ export class Segmenter {
     const bytes = this.#out.bytes;
     const request = this.#request;
     const at = spare.take(this.nextBytes());
-    request[SEGMENT.ARENA_AT] = at - ENCAPSULATION_BYTES;
+    request[SEGMENT.ARENA_AT] = at - request[SEGMENT.OUTER_BYTES]!;
     this.#native.segment(bytes, request, this.#at, this.#length, this.#pieces, 0, 1);
     const payloadAt = this.#pieces[1]!;
     bytes.copyWithin(at + this.#headers, payloadAt, payloadAt + this.#pieces[2]!);

@@ -1,7 +1,9 @@
 import type { Batch } from '../io/batch.ts';
-import { readU32, writeU32 } from '../packet/bytes.ts';
-import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
-import { IPV4 } from '../packet/ipv4.ts';
+import { readU16, readU32, writeU32 } from '../packet/bytes.ts';
+import { flowHash } from '../packet/flow.ts';
+import { FOU, FOU_ENCAPSULATION_BYTES, fouSourcePort } from '../packet/fou.ts';
+import { IPIP_ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import { IPV4, totalLength } from '../packet/ipv4.ts';
 
 /**
  * The heads of inner packets that were sent lately, by the ID of their outer header: what RFC 2003 §4 misses for an exact relay when a
@@ -34,23 +36,27 @@ export const SENT_HEADERS_BYTES = SENT_ROWS * ROW_WORDS * 4;
 
 export class SentHeaders {
   readonly #words: Uint32Array;
+  /** Of the headers before an inner packet. */
+  readonly #outerBytes: number;
 
-  constructor(buffer: SharedArrayBuffer) {
+  constructor(buffer: SharedArrayBuffer, encapsulation: 'ipip' | 'fou' = 'ipip') {
     this.#words = new Uint32Array(buffer);
+    this.#outerBytes = encapsulation === 'ipip' ? IPIP_ENCAPSULATION_BYTES : FOU_ENCAPSULATION_BYTES;
   }
 
   /** Keeps heads of the entries `from` … `to - 1` of what goes to the underlay; all of them where they are few. On the packet path. */
   remember(batch: Batch, from: number, to: number): void {
     const words = this.#words;
+    const outerBytes = this.#outerBytes;
     const { view, at: column, length, address } = batch;
     const step = to - from > FULL_BATCH ? STEP : 1;
     for (let i = from; i < to; i += step) {
       const at = column[i]!;
       // Only first fragments of an outer packet have an inner header, and all fragments have one ID.
       if ((view.getUint16(at + IPV4.FRAGMENT) & IPV4.OFFSET_MASK) !== 0) continue;
-      if (length[i]! < ENCAPSULATION_BYTES + SENT_HEAD_BYTES) continue;
+      if (length[i]! < outerBytes + SENT_HEAD_BYTES) continue;
       const row = (view.getUint16(at + IPV4.ID) & ROW_MASK) * ROW_WORDS;
-      const head = at + ENCAPSULATION_BYTES;
+      const head = at + outerBytes;
       words[row] = address[i]!;
       words[row + 1] = view.getInt32(head);
       words[row + 2] = view.getInt32(head + 4);
@@ -63,14 +69,23 @@ export class SentHeaders {
   }
 
   /**
-   * Writes the head of the packet that went to `gateway` with this outer ID to `out`, if it begins with the 8 bytes at `at` of `bytes`. On the
-   * slow path.
+   * Writes the head of the packet that went to `gateway` with this outer ID to `out`, if the 8 bytes at `at` of `bytes`, which stood behind
+   * the outer IPv4 header, are those it left with. On the slow path.
    */
   recall(gateway: number, id: number, bytes: Uint8Array, at: number, out: Uint8Array): boolean {
     const row = (id & ROW_MASK) * ROW_WORDS;
+    if (this.#outerBytes === FOU_ENCAPSULATION_BYTES) {
+      if (this.#words[row] !== gateway >>> 0) return false;
+      this.#copy(row, out);
+      return isDatagramOf(out, bytes, at);
+    }
     if (!this.#matches(row, gateway, bytes, at)) return false;
-    for (let i = 0; i < HEAD_WORDS; i++) writeU32(out, i * 4, this.#words[row + 1 + i]!);
+    this.#copy(row, out);
     return this.#matches(row, gateway, bytes, at);
+  }
+
+  #copy(row: number, out: Uint8Array): void {
+    for (let i = 0; i < HEAD_WORDS; i++) writeU32(out, i * 4, this.#words[row + 1 + i]!);
   }
 
   #matches(row: number, gateway: number, bytes: Uint8Array, at: number): boolean {
@@ -80,4 +95,10 @@ export class SentHeaders {
     }
     return true;
   }
+}
+
+/** Whether the UDP header at `at` of `bytes` is the one that the packet with this head went behind: its length, and the port of its flow. */
+function isDatagramOf(head: Uint8Array, bytes: Uint8Array, at: number): boolean {
+  if (readU16(bytes, at + FOU.LENGTH) !== totalLength(head, 0) + FOU.HEADER_BYTES) return false;
+  return readU16(bytes, at + FOU.SOURCE_PORT) === fouSourcePort(flowHash(head, 0));
 }

@@ -1,10 +1,22 @@
 import type { Address } from '../base/address.ts';
 import type { Config } from '../config/schema.ts';
 import type { FibSettings } from '../fib/fib.ts';
-import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import type { UnderlayProtocol } from '../io/underlay-protocol.ts';
+import { FOU_ENCAPSULATION_BYTES } from '../packet/fou.ts';
+import { IPIP_ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 
 /** IPv4's largest packet: a loopback device has a larger MTU than that. */
 const LINK_MTU_MAX = 65_535;
+
+/** What encapsulation adds to a packet. */
+export function encapsulationBytes({ tunnel }: Config): number {
+  return tunnel.encapsulation === 'ipip' ? IPIP_ENCAPSULATION_BYTES : FOU_ENCAPSULATION_BYTES;
+}
+
+/** What the underlay sockets take. */
+export function underlayProtocol({ tunnel }: Config): UnderlayProtocol {
+  return tunnel.encapsulation === 'ipip' ? 'ipip' : { udpPort: tunnel.fouPort };
+}
 
 /**
  * What the packet path has to know of the configuration, as the FIB image carries it. `localMtuBytes` is the smallest MTU on the way to
@@ -17,7 +29,7 @@ export function fibSettings(
   localMtuBytes: number,
 ): FibSettings {
   const { tunnel, security, health } = config;
-  const deviceMtuBytes = tunnel.mtu === 'auto' ? linkMtuBytes - ENCAPSULATION_BYTES : tunnel.mtu;
+  const deviceMtuBytes = tunnel.mtu === 'auto' ? linkMtuBytes - encapsulationBytes(config) : tunnel.mtu;
   return {
     source,
     tunnelAddress: tunnel.address ?? 0,
@@ -31,6 +43,13 @@ export function fibSettings(
     innerSource: security.innerSource,
     allowedSources: security.decapsulateFrom,
     transit: security.transit,
+    udp:
+      tunnel.encapsulation === 'ipip'
+        ? undefined
+        : {
+            port: tunnel.fouPort,
+            peerPorts: new Map(tunnel.fouPeers.map(({ address, port }) => [address, port])),
+          },
     failOpen: health.allDead === 'fail-open',
   };
 }

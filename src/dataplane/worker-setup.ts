@@ -13,6 +13,7 @@ export interface WorkerSetup {
   readonly wakeDescriptor: number;
   /** This worker makes it readable when its ICMP queue has something for the slow path. */
   readonly icmpDescriptor: number;
+  readonly encapsulation: 'ipip' | 'fou';
   /** Longest time to look for packets without sleeping; see busy-poll.ts. */
   readonly spinMaxUs: number;
   /** COALESCE bits: what the device takes merged besides TCP. */

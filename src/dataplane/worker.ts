@@ -48,7 +48,7 @@ function run(setup: WorkerSetup, native: Native): void {
     words,
     counters,
     icmp,
-    sent: new SentHeaders(setup.sentHeaders),
+    sent: new SentHeaders(setup.sentHeaders, setup.encapsulation),
     engine: setup.engine,
     engines: setup.engines,
   });

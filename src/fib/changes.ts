@@ -1,4 +1,4 @@
-import { type Cidr, formatCidr, prefixMask } from '../base/address.ts';
+import { type Cidr4, formatCidr, prefixMask } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { NO_GROUP } from './layout.ts';
 import { SHORT_LENGTH_MAX } from './short-prefixes.ts';
@@ -17,7 +17,7 @@ export class ChangeList {
     this.groups = new Uint32Array(room);
   }
 
-  add(cidr: Cidr, group: number): void {
+  add(cidr: Cidr4, group: number): void {
     this.addresses[this.count] = cidr.address;
     this.lengths[this.count] = cidr.prefixLength;
     this.groups[this.count] = group;
@@ -33,7 +33,7 @@ export interface Changes {
 
 /** A list of CIDRs with a group for each. */
 export interface Assignment {
-  readonly cidrs: readonly Cidr[];
+  readonly cidrs: readonly Cidr4[];
   readonly groups: Uint32Array;
 }
 
@@ -41,7 +41,7 @@ export interface Assignment {
  * A number of 33 bits for a prefix: its bits, then a 1, then zeros. Unique, and in order of it a prefix stands between its two halves,
  * so the prefixes of one /16 (or /24) are neighbours.
  */
-function prefixOrder(cidr: Cidr): number {
+function prefixOrder(cidr: Cidr4): number {
   return cidr.address * 2 + 2 ** (32 - cidr.prefixLength);
 }
 
@@ -49,7 +49,7 @@ function prefixOrder(cidr: Cidr): number {
 const INDEXES = 0x10_0000;
 
 /** Joins both lists; of equal CIDRs in `set` the last counts, and `set` counts before `removed`. `superseded` gets the groups that lost. */
-export function orderChanges(set: Assignment, removed: readonly Cidr[], superseded: number[]): Changes {
+export function orderChanges(set: Assignment, removed: readonly Cidr4[], superseded: number[]): Changes {
   const setKeys = sortedKeys(set.cidrs);
   const removedKeys = sortedKeys(removed);
   const room = set.cidrs.length + removed.length;
@@ -77,7 +77,7 @@ export function orderChanges(set: Assignment, removed: readonly Cidr[], supersed
   return changes;
 }
 
-function sortedKeys(cidrs: readonly Cidr[]): Float64Array {
+function sortedKeys(cidrs: readonly Cidr4[]): Float64Array {
   const keys = new Float64Array(cidrs.length);
   let ascending = true;
   let last = -1;

@@ -1,4 +1,4 @@
-import type { Address, Cidr } from '../base/address.ts';
+import type { Address, Cidr4 } from '../base/address.ts';
 
 /**
  * A gateway of an entry. Flows are shared in proportion to `weight`, a whole number from 0 to GATEWAY_WEIGHT_MAX: to one of weight 0 nothing
@@ -11,9 +11,16 @@ export interface FibGateway {
 
 /** What is to be forwarded: a CIDR of a remote cluster and the gateways that reach it (1 to GATEWAYS_MAX, each address once). */
 export interface FibEntry {
-  readonly cidr: Cidr;
+  readonly cidr: Cidr4;
   readonly cluster: string;
   readonly gateways: readonly FibGateway[];
+}
+
+/** Encapsulated packets go in UDP: to the port that a peer has, and come to ours. */
+export interface FibUdp {
+  readonly port: number;
+  /** Peers that take them at another port than we do. */
+  readonly peerPorts: ReadonlyMap<Address, number>;
 }
 
 export interface FibSettings {
@@ -34,9 +41,11 @@ export interface FibSettings {
   readonly clampMss: boolean;
   readonly innerSource: 'strict' | 'loose' | 'off';
   /** Outer sources that are accepted besides the gateways; at most DECAPSULATE_FROM_MAX. */
-  readonly allowedSources: readonly Cidr[];
+  readonly allowedSources: readonly Cidr4[];
   /** Names of the clusters that packets from the tunnel may go on to. */
   readonly transit: readonly string[];
+  /** Absent: IP protocol 4. */
+  readonly udp?: FibUdp | undefined;
   /** What has only dead gateways is sent to them all the same; else it is answered with ICMP host unreachable. */
   readonly failOpen?: boolean;
 }

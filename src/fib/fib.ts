@@ -1,7 +1,8 @@
-import { type Address, type Cidr, cidrKey, cidrOfKey, prefixMask } from '../base/address.ts';
+import { type Address, type Cidr4, cidrKey, cidrOfKey, prefixMask } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { DECAPSULATE_FROM_MAX, LOCAL_CIDRS_MAX } from '../base/limits.ts';
-import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import { FOU_ENCAPSULATION_BYTES } from '../packet/fou.ts';
+import { IPIP_ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { Arena } from './arena.ts';
 import { capacityError } from './capacity.ts';
 import { type Assignment, orderChanges } from './changes.ts';
@@ -99,11 +100,15 @@ export class Fib {
     const failOpen = settings.failOpen ?? false;
     this.#peers.setFailOpen(failOpen);
     this.#groups.setFailOpen(failOpen);
+    this.#peers.setUdp(settings.udp);
+    const outerBytes = settings.udp === undefined ? IPIP_ENCAPSULATION_BYTES : FOU_ENCAPSULATION_BYTES;
     const store = (word: number, value: number) => Atomics.store(this.words, word, value);
+    store(SETTINGS.OUTER_BYTES, outerBytes);
+    store(SETTINGS.UDP_PORT, settings.udp?.port ?? 0);
     store(SETTINGS.SOURCE, settings.source);
     store(SETTINGS.TUNNEL_ADDRESS, settings.tunnelAddress);
     store(SETTINGS.LINK_MTU, settings.linkMtuBytes);
-    store(SETTINGS.DEVICE_MTU, settings.deviceMtuBytes ?? settings.linkMtuBytes - ENCAPSULATION_BYTES);
+    store(SETTINGS.DEVICE_MTU, settings.deviceMtuBytes ?? settings.linkMtuBytes - outerBytes);
     store(SETTINGS.TTL, settings.ttl === 'inherit' ? TTL_INHERIT : settings.ttl);
     store(SETTINGS.DSCP, settings.dscp === 'inherit' ? DSCP_INHERIT : settings.dscp);
     store(SETTINGS.FLAGS, settingsFlags(settings));
@@ -111,14 +116,14 @@ export class Fib {
   }
 
   /** The CIDRs that are ours, instead of those given before. Of equal CIDRs local wins over remote; else the longest prefix wins. */
-  setLocal(cidrs: readonly Cidr[]): void {
+  setLocal(cidrs: readonly Cidr4[]): void {
     const wanted = new Set<number>();
     for (const cidr of cidrs) wanted.add(cidrKey(cidr));
     if (wanted.size > LOCAL_CIDRS_MAX)
       throw capacityError('local CIDRs', LOCAL_CIDRS_MAX, `${wanted.size} were given`);
-    const set: Cidr[] = [];
+    const set: Cidr4[] = [];
     const groups: number[] = [];
-    const removed: Cidr[] = [];
+    const removed: Cidr4[] = [];
     const hidden = new Map(this.#hidden);
     const retained: number[] = [];
     for (const key of wanted) {
@@ -156,7 +161,7 @@ export class Fib {
   }
 
   /** Adds or changes `set` and removes `removed`; a CIDR in both is set. Unknown CIDRs in `removed` are ignored. */
-  apply(set: readonly FibEntry[], removed: readonly Cidr[]): void {
+  apply(set: readonly FibEntry[], removed: readonly Cidr4[]): void {
     this.#change(set, removed, false);
   }
 
@@ -175,6 +180,12 @@ export class Fib {
 
   hasPeer(address: Address): boolean {
     return findPeer(this.words, address) >= 0;
+  }
+
+  /** The UDP port to which packets for this gateway go; 0 = they go as IP protocol 4, or there is no such gateway. */
+  udpPortOf(address: Address): number {
+    const peer = findPeer(this.words, address);
+    return peer < 0 ? 0 : peerWord(this.words, peer, PEER.UDP_PORT);
   }
 
   /** Whether some entry has no other gateway alive than this one. */
@@ -209,7 +220,7 @@ export class Fib {
   }
 
   /** How the flows to exactly this CIDR are shared among its gateways; empty when it is no remote entry. */
-  share(cidr: Cidr): GatewayShare[] {
+  share(cidr: Cidr4): GatewayShare[] {
     const group = this.#trie.prefixes.get(cidr);
     return group <= LOCAL_GROUP ? [] : this.#groups.shares(group);
   }
@@ -250,7 +261,7 @@ export class Fib {
     }
   }
 
-  #change(entries: readonly FibEntry[], removed: readonly Cidr[], full: boolean): void {
+  #change(entries: readonly FibEntry[], removed: readonly Cidr4[], full: boolean): void {
     if (entries.length > PREFIXES_MAX || removed.length > PREFIXES_MAX) {
       throw capacityError(
         'prefixes',
@@ -304,13 +315,13 @@ export class Fib {
   #hideLocal(
     entries: readonly FibEntry[],
     groups: Uint32Array,
-    removed: readonly Cidr[],
+    removed: readonly Cidr4[],
     hidden: Map<number, number>,
     superseded: number[],
-  ): { set: Assignment; removed: readonly Cidr[] } {
+  ): { set: Assignment; removed: readonly Cidr4[] } {
     if (this.#local.size === 0)
       return { set: { cidrs: entries.map((entry) => entry.cidr), groups }, removed };
-    const isLocal = (cidr: Cidr) => this.#local.has(cidrKey(cidr));
+    const isLocal = (cidr: Cidr4) => this.#local.has(cidrKey(cidr));
     const hide = (key: number, group: number) => {
       const before = hidden.get(key) ?? NO_GROUP;
       if (before !== NO_GROUP) superseded.push(before);
@@ -318,7 +329,7 @@ export class Fib {
       else hidden.set(key, group);
     };
     for (const cidr of removed) if (isLocal(cidr)) hide(cidrKey(cidr), NO_GROUP);
-    const cidrs: Cidr[] = [];
+    const cidrs: Cidr4[] = [];
     const kept: number[] = [];
     for (let i = 0; i < entries.length; i++) {
       const { cidr } = entries[i]!;
@@ -335,7 +346,7 @@ export class Fib {
   }
 
   /** The list is a block of its own that is swapped whole: a half-written network and mask would let a stranger in. */
-  #writeAllowed(cidrs: readonly Cidr[]): void {
+  #writeAllowed(cidrs: readonly Cidr4[]): void {
     if (cidrs.length > DECAPSULATE_FROM_MAX) {
       throw capacityError('allowed sources', DECAPSULATE_FROM_MAX, `${cidrs.length} were given`);
     }

@@ -23,7 +23,7 @@
  * The runs know only the prefixes that belong to the level of the node (/17 to /24, or /25 to /32), so a /8 that comes or goes changes
  * one word in each node below it and nothing else.
  *
- * A peer record:   ADDRESS | PATH_MTU | FLAGS | (unused) | CLUSTERS, a bitmap of 16 words
+ * A peer record:   ADDRESS | PATH_MTU | FLAGS | UDP_PORT | CLUSTERS, a bitmap of 16 words
  * A group record:  CLUSTER | MEMBERS (with a weight) | PEER (of the only one) | BUCKETS (block offset; 0 when none of several is alive)
  * A bucket block:  1,024 u16 peer indexes, the even bucket in the low half of its word.
  * The allow-list:  count, then (network, mask) pairs.
@@ -79,6 +79,10 @@ export const SETTINGS = {
   FLAGS: 37,
   /** MTU of the TUN device, bytes. */
   DEVICE_MTU: 38,
+  /** Bytes that encapsulation puts before an inner packet: 20, or 28 with a UDP header. */
+  OUTER_BYTES: 39,
+  /** UDP port to which encapsulated packets come, 0 = they come as IP protocol 4. */
+  UDP_PORT: 40,
 } as const;
 
 export const DSCP_INHERIT = 64;
@@ -106,7 +110,7 @@ export const ROOT = 2048;
 export const ROOT_ENTRIES = 65_536;
 
 export const PEERS = ROOT + ROOT_ENTRIES;
-export const PEER = { ADDRESS: 0, PATH_MTU: 1, FLAGS: 2, CLUSTERS: 4 } as const;
+export const PEER = { ADDRESS: 0, PATH_MTU: 1, FLAGS: 2, UDP_PORT: 3, CLUSTERS: 4 } as const;
 /** PICKED: packets may go to it, because it is alive or because `fail-open` asks no questions where it is the only one. */
 export const PEER_FLAG = { USED: 1, ALIVE: 2, PICKED: 4 } as const;
 export const PEER_WORDS = PEER.CLUSTERS + CLUSTERS_MAX / 32;

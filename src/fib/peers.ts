@@ -3,6 +3,7 @@ import { assert } from '../base/assert.ts';
 import { CLUSTERS_MAX } from '../base/limits.ts';
 import type { Reclaimer } from './arena.ts';
 import { capacityError } from './capacity.ts';
+import type { FibUdp } from './entry.ts';
 import {
   HEADER,
   PEER,
@@ -40,6 +41,7 @@ export class Peers implements Reclaimer {
   #live = 0;
   #tombstones = 0;
   #failOpen = false;
+  #udp: FibUdp | undefined;
   /** No reader can still be in the bank that is not in force. */
   #spareFree = true;
   readonly #spareBank: Reclaimer = { reclaimed: () => this.#spareReclaimed() };
@@ -116,6 +118,15 @@ export class Peers implements Reclaimer {
     for (const peer of this.indexes()) this.setAlive(peer, this.isAlive(peer));
   }
 
+  /** Undefined: packets go to all peers as IP protocol 4. */
+  setUdp(udp: FibUdp | undefined): void {
+    this.#udp = udp;
+    for (const peer of this.indexes()) {
+      const port = this.#portOf(peerWord(this.#words, peer, PEER.ADDRESS));
+      Atomics.store(this.#words, PEERS + peer * PEER_WORDS + PEER.UDP_PORT, port);
+    }
+  }
+
   setPathMtu(peer: number, bytes: number): void {
     Atomics.store(this.#words, PEERS + peer * PEER_WORDS + PEER.PATH_MTU, bytes);
   }
@@ -135,6 +146,10 @@ export class Peers implements Reclaimer {
     return clusters;
   }
 
+  #portOf(address: Address): number {
+    return this.#udp === undefined ? 0 : (this.#udp.peerPorts.get(address) ?? this.#udp.port);
+  }
+
   #flags(alive: boolean): number {
     if (alive) return PEER_FLAG.USED | PEER_FLAG.ALIVE | PEER_FLAG.PICKED;
     return this.#failOpen ? PEER_FLAG.USED | PEER_FLAG.PICKED : PEER_FLAG.USED;
@@ -151,6 +166,7 @@ export class Peers implements Reclaimer {
     const at = PEERS + peer * PEER_WORDS;
     this.#words[at + PEER.ADDRESS] = address;
     this.#words[at + PEER.PATH_MTU] = 0;
+    this.#words[at + PEER.UDP_PORT] = this.#portOf(address);
     this.#words[at + PEER.FLAGS] = this.#flags(true);
     if (this.#tombstones >= TOMBSTONES_MAX) this.#rewriteHash();
     const slot = this.#slotForInsert(this.#words[HEADER.PEER_HASH]!, address);

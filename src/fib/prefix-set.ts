@@ -1,4 +1,4 @@
-import type { Address, Cidr } from '../base/address.ts';
+import type { Address, Cidr4 } from '../base/address.ts';
 import { prefixMask } from '../base/address.ts';
 import { Arena } from './arena.ts';
 import { LOCAL_GROUP, NO_GROUP, ROOT_ENTRIES } from './layout.ts';
@@ -37,7 +37,7 @@ export class PrefixSet {
   }
 
   /** The group of exactly this prefix, 0 = none. */
-  get(cidr: Cidr): number {
+  get(cidr: Cidr4): number {
     const { address, prefixLength } = cidr;
     if (prefixLength <= SHORT_LENGTH_MAX) return this.short.get(shortPlace(address, prefixLength));
     const bundle = this.bundles[address >>> 16]!;
@@ -48,7 +48,7 @@ export class PrefixSet {
   }
 
   /** The longest prefix that holds `address`. */
-  longest(address: Address): { cidr: Cidr; group: number } | undefined {
+  longest(address: Address): { cidr: Cidr4; group: number } | undefined {
     const bundle = this.bundles[address >>> 16]!;
     if (bundle !== 0) {
       const child = this.child(bundle, (address >>> 8) & 255);
@@ -91,7 +91,7 @@ export class PrefixSet {
   }
 }
 
-function found(address: Address, prefixLength: number, group: number): { cidr: Cidr; group: number } {
+function found(address: Address, prefixLength: number, group: number): { cidr: Cidr4; group: number } {
   return { cidr: { address: (address & prefixMask(prefixLength)) >>> 0, prefixLength }, group };
 }
 

@@ -1,8 +1,10 @@
 import { type Address, formatAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { readU16, readU32 } from '../packet/bytes.ts';
+import { FOU, FOU_ENCAPSULATION_BYTES } from '../packet/fou.ts';
 import { ICMP, ICMP_HEADER, quotedAt } from '../packet/icmp.ts';
-import { IPV4, PROTOCOL, totalLength } from '../packet/ipv4.ts';
+import { IPIP_ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import { headerBytes, IPV4, isFragment, PROTOCOL, totalLength } from '../packet/ipv4.ts';
 import type { IcmpRelay } from './icmp-relay.ts';
 import type { PathMtuChange, PathMtuTable } from './path-mtu.ts';
 
@@ -12,6 +14,8 @@ export interface IcmpFeedSetup {
   /** Our underlay address: only errors about what we sent count. */
   readonly source: () => Address | undefined;
   readonly isPeer: (address: Address) => boolean;
+  /** The UDP port to which packets go to a peer; 0 = they go as IP protocol 4. */
+  readonly udpPortOf: (peer: Address) => number;
   readonly relay: IcmpRelay;
   readonly onPathMtu: (change: PathMtuChange) => void;
   /** Whether reports about the path to this peer are passed over, because probes have shown one to be wrong. */
@@ -20,9 +24,9 @@ export interface IcmpFeedSetup {
 }
 
 /**
- * Takes the ICMP errors that come back from the underlay and turns those about our own IPIP packets into soft state (RFC 2003 §5) and into
+ * Takes the ICMP errors that come back from the underlay and turns those about our own packets into soft state (RFC 2003 §5) and into
  * errors for the senders of the inner packets (§4). Anybody can send ICMP, so an error counts only when it quotes a packet from us to a
- * peer of ours, protocol 4.
+ * peer of ours, of protocol 4, or with fou of UDP to the port of that peer.
  */
 export class IcmpFeed {
   readonly #setup: IcmpFeedSetup;
@@ -45,12 +49,12 @@ export class IcmpFeed {
   receive(packet: Uint8Array): void {
     const quote = quotedAt(packet, 0, packet.length);
     if (quote < 0) return;
-    const { source, isPeer } = this.#setup;
+    const { source, isPeer, udpPortOf } = this.#setup;
     const peer = readU32(packet, quote + IPV4.DESTINATION);
     const isOurs =
-      packet[quote + IPV4.PROTOCOL] === PROTOCOL.IPIP &&
       readU32(packet, quote + IPV4.SOURCE) === source() &&
-      isPeer(peer);
+      isPeer(peer) &&
+      isEncapsulated(packet, quote, udpPortOf(peer));
     if (!isOurs) {
       this.#ignored += 1;
       return;
@@ -75,7 +79,8 @@ export class IcmpFeed {
       this.#setup.onError(peer, `${describe(type, code)}, said ${router}`);
     }
     const { relay, pathMtu, clock } = this.#setup;
-    relay.relay(packet, quote, peer, pathMtu.known(peer), clock.nowMs());
+    const outerBytes = udpPortOf(peer) === 0 ? IPIP_ENCAPSULATION_BYTES : FOU_ENCAPSULATION_BYTES;
+    relay.relay(packet, quote, peer, { pathMtuBytes: pathMtu.known(peer), outerBytes }, clock.nowMs());
   }
 
   /** Lets what was learned long ago expire. Call every few seconds. */
@@ -98,6 +103,13 @@ export class IcmpFeed {
   }
 }
 
+/** Whether the packet quoted at `quote`, a whole header and 8 bytes, is one that carries others to a peer. */
+function isEncapsulated(packet: Uint8Array, quote: number, udpPort: number): boolean {
+  if (udpPort === 0) return packet[quote + IPV4.PROTOCOL] === PROTOCOL.IPIP;
+  if (packet[quote + IPV4.PROTOCOL] !== PROTOCOL.UDP || isFragment(packet, quote)) return false;
+  return readU16(packet, quote + headerBytes(packet, quote) + FOU.DESTINATION_PORT) === udpPort;
+}
+
 function describe(type: number, code: number): string {
   if (type === ICMP.TIME_EXCEEDED) return 'time exceeded on the way to the gateway';
   if (type !== ICMP.UNREACHABLE) return `ICMP type ${type} code ${code}`;
@@ -109,7 +121,7 @@ function describe(type: number, code: number): string {
     case ICMP.CODE_PROTOCOL_UNREACHABLE:
       return 'protocol unreachable: nothing there decapsulates IPIP';
     case ICMP.CODE_PORT_UNREACHABLE:
-      return 'port unreachable: a kernel with tunnel4 but no matching tunnel there';
+      return 'port unreachable: nothing there takes UDP for the tunnel, or a kernel with tunnel4 has no matching tunnel';
     default:
       return `unreachable, code ${code} (filtered?)`;
   }

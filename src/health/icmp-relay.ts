@@ -10,7 +10,6 @@ import {
   quotedInnerAt,
   writeIcmpError,
 } from '../packet/icmp.ts';
-import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { headerBytes, IPV4, isFragment, totalLength } from '../packet/ipv4.ts';
 
 /** Relayed in a second, of all peers and of one: what the Linux kernel allows itself in all (icmp_msgs_per_sec, icmp_msgs_burst). */
@@ -32,19 +31,26 @@ interface Header {
   readonly rest: number;
 }
 
+export interface KnownPath {
+  /** Of outer packets; 0 where the report was not believed. */
+  readonly pathMtuBytes: number;
+  /** Of the headers before the inner packet. */
+  readonly outerBytes: number;
+}
+
 /**
  * What the sender of the inner packet is told about an ICMP error from inside the tunnel, by RFC 2003 §4; undefined: nothing.
  *
  * To the sender the tunnel is one hop, so what a router inside says is put into words that fit the hop. Codes that RFC 2003 does not name
  * (filtered, unknown) are not relayed (§4.6), nor is what the sender could only misunderstand: port unreachable, source route failed
- * (§4.1), source quench (§4.2), redirect (§4.3). All of them are state of the peer. `pathMtuBytes` is what is known of the path
- * now, with the outer header; 0 where the report was not believed.
+ * (§4.1), source quench (§4.2), redirect (§4.3). All of them are state of the peer. `path` is what is known of the
+ * path now.
  */
 export function relayedHeader(
   type: number,
   code: number,
   rest: number,
-  pathMtuBytes: number,
+  { pathMtuBytes, outerBytes }: KnownPath,
 ): Header | undefined {
   const unreachable = (as: number): Header => ({ type: ICMP.UNREACHABLE, code: as, rest: UNUSED });
   switch (type) {
@@ -55,7 +61,7 @@ export function relayedHeader(
       // Code 0 or 1, not 2: the sender's own protocol is not the one that the exit does not know.
       if (code === ICMP.CODE_PROTOCOL_UNREACHABLE) return unreachable(ICMP.CODE_HOST_UNREACHABLE);
       if (code !== ICMP.CODE_FRAGMENTATION_NEEDED || pathMtuBytes === 0) return undefined;
-      return { type, code, rest: pathMtuBytes - ENCAPSULATION_BYTES };
+      return { type, code, rest: pathMtuBytes - outerBytes };
     case ICMP.TIME_EXCEEDED:
       // §4.4: a loop inside the tunnel, of which the TTL of the sender is innocent.
       return unreachable(ICMP.CODE_HOST_UNREACHABLE);
@@ -108,13 +114,12 @@ export class IcmpRelay {
   }
 
   /**
-   * `packet` is an error that quotes, from `quote` on, a packet of ours to `peer` (IcmpFeed has checked that). `pathMtuBytes` as in
-   * relayedHeader.
+   * `packet` is an error that quotes, from `quote` on, a packet of ours to `peer` (IcmpFeed has checked that).
    */
-  relay(packet: Uint8Array, quote: number, peer: Address, pathMtuBytes: number, nowMs: number): void {
+  relay(packet: Uint8Array, quote: number, peer: Address, path: KnownPath, nowMs: number): void {
     const icmp = quote - ICMP_HEADER.BYTES;
     const [type, code] = [packet[icmp + ICMP_HEADER.TYPE]!, packet[icmp + ICMP_HEADER.CODE]!];
-    const header = relayedHeader(type, code, readU32(packet, icmp + ICMP_HEADER.REST), pathMtuBytes);
+    const header = relayedHeader(type, code, readU32(packet, icmp + ICMP_HEADER.REST), path);
     if (header === undefined) {
       this.#counts.notForSender += 1;
       return;

@@ -155,9 +155,10 @@ export class PeerHealth {
     const source = this.#setup.underlay()?.address;
     const socket = this.#socket;
     if (source === undefined || socket === undefined) return;
-    const { tunnel } = this.#setup.config();
+    const { ttl, dscp } = this.#setup.config().tunnel;
+    const outer = { ttl, dscp, udpPort: this.#setup.fib.udpPortOf(peer) };
     const { view, bytes: room } = socket;
-    socket.send(source, peer, writeProbe(view, room, source, peer, probe, bytes, tunnel));
+    socket.send(source, peer, writeProbe(view, room, source, peer, probe, bytes, outer));
   }
 
   #use(peer: Address, isUsed: boolean, health: PeerHealthState): void {

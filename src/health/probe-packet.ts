@@ -1,13 +1,14 @@
+import { PROBE_PORT } from '../base/limits.ts';
 import { readU16, readU32, writeU16, writeU32 } from '../packet/bytes.ts';
 import { foldSum, internetChecksum, sumBytes } from '../packet/checksum.ts';
-import { ENCAPSULATION_BYTES, encapsulate } from '../packet/ipip.ts';
+import { FOU, FOU_ENCAPSULATION_BYTES, fouSourcePort, writeFouHeader } from '../packet/fou.ts';
+import { encapsulate, IPIP_ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { IPV4, PROTOCOL } from '../packet/ipv4.ts';
 import {
   PROBE_FIELD,
   PROBE_KIND,
   PROBE_MAGIC,
   PROBE_PAYLOAD_BYTES,
-  PROBE_PORT,
   PROBE_UDP,
   PROBE_VERSION,
 } from '../packet/probe.ts';
@@ -22,6 +23,8 @@ const TTL = 64;
 export interface OuterFields {
   readonly ttl: number | 'inherit';
   readonly dscp: number | 'inherit';
+  /** UDP port of the peer; 0 = they leave as IP protocol 4. */
+  readonly udpPort: number;
 }
 
 export interface Probe {
@@ -45,9 +48,9 @@ export function writeProbe(
   peer: number,
   probe: Probe,
   lengthBytes: number,
-  { ttl, dscp }: OuterFields = { ttl: 'inherit', dscp: 'inherit' },
+  { ttl, dscp, udpPort }: OuterFields = { ttl: 'inherit', dscp: 'inherit', udpPort: 0 },
 ): number {
-  const inner = ENCAPSULATION_BYTES;
+  const inner = udpPort === 0 ? IPIP_ENCAPSULATION_BYTES : FOU_ENCAPSULATION_BYTES;
   const innerBytes = lengthBytes - inner;
   bytes.fill(0, 0, lengthBytes);
   writeU16(bytes, inner + IPV4.VERSION_IHL, 0x4500 | TOS);
@@ -71,7 +74,14 @@ export function writeProbe(
   writeU16(bytes, udp + PROBE_UDP.CHECKSUM, ~foldSum(sum) & 0xffff || 0xffff);
   const tos = dscp === 'inherit' ? TOS : dscp << 2;
   const outerTtl = ttl === 'inherit' ? TTL : ttl;
-  encapsulate(view, inner, innerBytes, source, peer, tos, outerTtl, probe.sequence & 0xffff, IPV4.DF);
+  const id = probe.sequence & 0xffff;
+  if (udpPort === 0) {
+    encapsulate(view, inner, innerBytes, source, peer, tos, outerTtl, id, IPV4.DF, PROTOCOL.IPIP);
+  } else {
+    writeFouHeader(view, inner, innerBytes, fouSourcePort(probe.keyLow), udpPort);
+    const at = inner - FOU.HEADER_BYTES;
+    encapsulate(view, at, lengthBytes - at, source, peer, tos, outerTtl, id, IPV4.DF, PROTOCOL.UDP);
+  }
   return lengthBytes;
 }
 

@@ -12,6 +12,8 @@ export interface UnderlayIcmpSetup {
   /** Our underlay address: only errors about what we sent count. */
   readonly source: () => Address | undefined;
   readonly isPeer: (address: Address) => boolean;
+  /** The UDP port to which packets go to a peer; 0 = they go as IP protocol 4. */
+  readonly udpPortOf: (peer: Address) => number;
   /** Whether an address is our cluster's. */
   readonly isLocal: (address: Address) => boolean;
   /** SentHeaders.recall, of all engines. */

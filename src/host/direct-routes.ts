@@ -1,4 +1,4 @@
-import { type Address, type Cidr, cidrKey, cidrOfKey, formatCidr } from '../base/address.ts';
+import { type Address, type Cidr4, cidrKey, cidrOfKey, formatCidr } from '../base/address.ts';
 import type { Netlink } from '../io/netlink.ts';
 import {
   HOP_WEIGHT_MAX,
@@ -73,7 +73,7 @@ export class DirectRoutes {
   }
 
   /** A route that goes through the tunnel though one of its gateways is on the segment, and may send to us past the tunnel. */
-  get mixed(): Cidr | undefined {
+  get mixed(): Cidr4 | undefined {
     for (const key of this.#mixed) return cidrOfKey(key);
     return undefined;
   }
@@ -112,7 +112,7 @@ export class DirectRoutes {
   }
 
   /** Before the routes to the tunnel go. */
-  remove(cidrs: readonly Cidr[]): void {
+  remove(cidrs: readonly Cidr4[]): void {
     const keys = cidrs.map(cidrKey);
     for (const key of keys) {
       this.#wanted.delete(key);
@@ -257,7 +257,7 @@ export class DirectRoutes {
   }
 
   /** Whatever device and ways it has. */
-  #removal(cidr: Cidr): RouteRow {
+  #removal(cidr: Cidr4): RouteRow {
     const { table, tunnelMetric, protocol } = this.#setup;
     return { cidr, deviceIndex: 0, table, metric: directMetric(tunnelMetric), protocol };
   }

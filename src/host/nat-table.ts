@@ -1,13 +1,13 @@
-import { type Cidr, formatCidr } from '../base/address.ts';
+import { type Cidr4, formatCidr } from '../base/address.ts';
 
 /** What the rules are to do; the configuration's `services` section and what belongs to it. */
 export interface NatWish {
   /** Whether connections from remote clusters to our services get an address of this host as their source. */
   readonly masquerade: 'auto' | 'always' | 'never';
   /** Those of our own CIDRs that are service addresses. */
-  readonly services: readonly Cidr[];
+  readonly services: readonly Cidr4[];
   /** All own CIDRs, services among them. */
-  readonly local: readonly Cidr[];
+  readonly local: readonly Cidr4[];
   /** What leaves own CIDRs by the tunnel keeps its source. */
   readonly keepSource: boolean;
   /** The device that outer packets leave by: nothing behind it is on this node. */
@@ -103,7 +103,7 @@ function handedOver(masquerade: NatWish['masquerade']): string[] {
 }
 
 /** Merged by nft: own CIDRs may lie inside one another. */
-function cidrSet(name: string, cidrs: readonly Cidr[]): string {
+function cidrSet(name: string, cidrs: readonly Cidr4[]): string {
   return `set ${name} { type ipv4_addr; flags interval; auto-merge; ${elements(cidrs.map(formatCidr))}}`;
 }
 

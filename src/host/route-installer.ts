@@ -1,5 +1,5 @@
 import type { Address } from '../base/address.ts';
-import { type Cidr, cidrKey, cidrOfKey, formatCidr } from '../base/address.ts';
+import { type Cidr4, cidrKey, cidrOfKey, formatCidr } from '../base/address.ts';
 import type { Netlink, RouteAnswer } from '../io/netlink.ts';
 import type { KernelRoute, RouteRow } from '../io/netlink-route.ts';
 import type { ForwardedRoute } from '../table/route.ts';
@@ -59,7 +59,7 @@ export class RouteInstaller {
   /** Installs routes, or, before the first `reconcile`, only notes them: a predecessor's may be there already. */
   add(routes: readonly Pick<ForwardedRoute, 'cidr' | 'gateways'>[]): void {
     // A route whose gateways changed leads to the device as before.
-    const fresh: Cidr[] = [];
+    const fresh: Cidr4[] = [];
     for (const { cidr } of routes) {
       if (this.#wanted.has(cidrKey(cidr))) continue;
       this.#wanted.add(cidrKey(cidr));
@@ -69,7 +69,7 @@ export class RouteInstaller {
     this.direct.set(routes);
   }
 
-  remove(cidrs: readonly Cidr[]): void {
+  remove(cidrs: readonly Cidr4[]): void {
     this.direct.remove(cidrs);
     for (const cidr of cidrs) {
       this.#wanted.delete(cidrKey(cidr));
@@ -101,7 +101,7 @@ export class RouteInstaller {
       else
         unwanted.push({ cidr: route.cidr, deviceIndex, table: route.table, metric: route.metric, protocol });
     }
-    const missing: Cidr[] = [];
+    const missing: Cidr4[] = [];
     for (const key of this.#wanted) if (!present.has(key)) missing.push(cidrOfKey(key));
     if (unwanted.length > 0) netlink.removeRoutes(unwanted);
     this.#refused.clear();
@@ -119,9 +119,9 @@ export class RouteInstaller {
   }
 
   /** Some of what is wanted, to ask the kernel about. */
-  sample(count: number): Cidr[] {
+  sample(count: number): Cidr4[] {
     const step = Math.max(1, Math.floor(this.#wanted.size / count));
-    const sample: Cidr[] = [];
+    const sample: Cidr4[] = [];
     let index = 0;
     for (const key of this.#wanted) {
       if (index++ % step === 0) sample.push(cidrOfKey(key));
@@ -146,13 +146,13 @@ export class RouteInstaller {
     return `the kernel refused routes: ${shown.join(', ')}${more}; packets for them do not reach the tunnel`;
   }
 
-  #install(cidrs: readonly Cidr[]): void {
+  #install(cidrs: readonly Cidr4[]): void {
     for (let start = 0; start < cidrs.length; start += ROUTES_AT_ONCE) {
       this.#installSome(cidrs.slice(start, start + ROUTES_AT_ONCE));
     }
   }
 
-  #installSome(cidrs: readonly Cidr[]): void {
+  #installSome(cidrs: readonly Cidr4[]): void {
     for (const cidr of cidrs) this.#refused.delete(cidrKey(cidr));
     for (const failure of this.#setup.netlink.addRoutes(cidrs.map((cidr) => this.#row(cidr)))) {
       const why =
@@ -163,7 +163,7 @@ export class RouteInstaller {
     }
   }
 
-  #row(cidr: Cidr): RouteRow {
+  #row(cidr: Cidr4): RouteRow {
     const { deviceIndex, table, metric, protocol, source } = this.#setup;
     return { cidr, deviceIndex, table, metric, protocol, source };
   }

@@ -1,4 +1,4 @@
-import { type Address, type Cidr, cidrHolds } from '../base/address.ts';
+import { type Address, type Cidr4, cidrHolds } from '../base/address.ts';
 import type { Netlink } from '../io/netlink.ts';
 import { BEHIND_DEFAULT_ROUTE, type Underlay } from './underlay.ts';
 
@@ -12,7 +12,7 @@ export const SEGMENT_GATEWAYS_MAX = 65_536;
 export const NEAR_GATEWAYS_MAX = 4096;
 
 /** What may have changed: everything about the underlay device, or only the ways to the addresses in these prefixes. */
-export type Doubt = 'everything' | readonly Cidr[];
+export type Doubt = 'everything' | readonly Cidr4[];
 
 /**
  * Which gateways are on the underlay device's own segment: the kernel sends to them without a next hop. The kernel is asked rather than

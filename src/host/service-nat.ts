@@ -1,5 +1,5 @@
 import { release } from 'node:os';
-import type { Cidr } from '../base/address.ts';
+import type { Cidr4 } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
@@ -39,7 +39,7 @@ export function natWish(
   config: Config,
   underlayDevice: string,
   learned: readonly LocalCidr[],
-  local: readonly Cidr[],
+  local: readonly Cidr4[],
 ): NatWish {
   const { cidrs, masquerade, keepSource } = config.services;
   const services = learned.filter(({ use }) => use === 'services').map(({ cidr }) => cidr);

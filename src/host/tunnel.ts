@@ -5,6 +5,7 @@ import type { Config } from '../config/schema.ts';
 import { spinMaxUs } from '../dataplane/busy-poll.ts';
 import { type Dataplane, type SlowPath, WorkerPlane } from '../dataplane/plane.ts';
 import { PortablePlane } from '../dataplane/portable-plane.ts';
+import { encapsulationBytes, underlayProtocol } from '../dataplane/settings.ts';
 import { workerCount } from '../dataplane/worker-count.ts';
 import type { Fib } from '../fib/fib.ts';
 import type { Native } from '../io/native.ts';
@@ -12,7 +13,7 @@ import type { Netlink } from '../io/netlink.ts';
 import type { UnderlaySocket } from '../io/packet-io.ts';
 import { openRawIp } from '../io/raw-ip.ts';
 import { RawSocketIo } from '../io/raw-socket.ts';
-import { ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import { type HeldPort, holdPort } from '../io/underlay-protocol.ts';
 import { closeDevice, describeDevice, openDevice, type TunnelDevice } from './device.ts';
 import { HostKeeper, type HostKeeperSetup } from './host-keeper.ts';
 import { PacketTransmit } from './packet-transmit.ts';
@@ -53,6 +54,8 @@ export interface Tunnel {
   readonly keeper: HostKeeper;
   /** With `tunnel.transmit: packet`. */
   readonly transmit: PacketTransmit | undefined;
+  /** Held while packets come by UDP. */
+  readonly port: HeldPort | undefined;
 }
 
 /** Opens all of it, or throws and leaves nothing open. */
@@ -75,7 +78,9 @@ export function openTunnel(parts: TunnelParts): Tunnel {
   const sockets: UnderlaySocket[] = [];
   let keeper: HostKeeper | undefined;
   let transmit: PacketTransmit | undefined;
+  let port: HeldPort | undefined;
   try {
+    port = holdPort(native, underlayProtocol(config));
     const segment = new Segment(netlink, underlay);
     const routes = new RouteInstaller({
       netlink,
@@ -110,11 +115,12 @@ export function openTunnel(parts: TunnelParts): Tunnel {
     const plane = isPortable
       ? portablePlane(parts, device, sockets)
       : workerPlane(parts, device, sockets, transmit);
-    return { device, sockets, plane, segment, routes, keeper, transmit };
+    return { device, sockets, plane, segment, routes, keeper, transmit, port };
   } catch (cause) {
     keeper?.stop();
     transmit?.close();
     for (const socket of sockets) socket.close();
+    port?.close();
     closeDevice(device, device.isAdopted);
     throw cause;
   }
@@ -130,6 +136,7 @@ export async function closeTunnel(tunnel: Tunnel, keep: boolean, clock: Clock): 
     await Promise.race([tunnel.plane.stop(), limit]);
     tunnel.transmit?.close();
     for (const socket of tunnel.sockets) socket.close();
+    tunnel.port?.close();
     closeDevice(tunnel.device, keep);
   }
 }
@@ -137,7 +144,7 @@ export async function closeTunnel(tunnel: Tunnel, keep: boolean, clock: Clock): 
 /** The MTU of the device on an underlay of this MTU. */
 export function tunnelMtu(config: Config, underlayMtuBytes: number): number {
   const { mtu } = config.tunnel;
-  return mtu === 'auto' ? underlayMtuBytes - ENCAPSULATION_BYTES : mtu;
+  return mtu === 'auto' ? underlayMtuBytes - encapsulationBytes(config) : mtu;
 }
 
 function packetTransmit({
@@ -171,6 +178,7 @@ function workerPlane(
   const descriptors = device.queues.map((queue, index) => {
     const socket = openRawIp(native, {
       address: follower.current.address,
+      protocol: underlayProtocol(config),
       receiveBufferBytes: config.tunnel.receiveBuffer,
       sendBufferBytes: config.tunnel.sendBuffer,
       worker: { index, count: device.queues.length },
@@ -182,6 +190,7 @@ function workerPlane(
   return new WorkerPlane({
     native,
     deviceName: device.name,
+    encapsulation: config.tunnel.encapsulation,
     descriptors,
     nextHops: transmit?.table,
     spinMaxUs: spinMaxUs(config.tunnel.busyPoll),
@@ -198,6 +207,7 @@ function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: Underl
   const { native, config, follower, fib, clock, slowPath } = parts;
   const socket = RawSocketIo.open({
     address: follower.current.address,
+    protocol: underlayProtocol(config),
     receiveBufferBytes: config.tunnel.receiveBuffer,
     sendBufferBytes: config.tunnel.sendBuffer,
   });
@@ -207,6 +217,7 @@ function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: Underl
     native,
     device: queue,
     deviceDescriptor: queue.fd,
+    encapsulation: config.tunnel.encapsulation,
     underlay: socket,
     coalesceFeatures: device.coalesceFeatures,
     image: fib.buffer,

@@ -33,6 +33,7 @@ export const NEGATED = {
   EACCES: -constants.errno.EACCES,
   ENETDOWN: -constants.errno.ENETDOWN,
   EADDRNOTAVAIL: -constants.errno.EADDRNOTAVAIL,
+  EADDRINUSE: -constants.errno.EADDRINUSE,
   EBADF: -constants.errno.EBADF,
   EDESTADDRREQ: -constants.errno.EDESTADDRREQ,
   ENODEV: -constants.errno.ENODEV,

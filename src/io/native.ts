@@ -93,6 +93,11 @@ export interface Native {
   ): number;
   /** Packets the kernel dropped because this socket's receive buffer was full, since it was opened: a u32 that wraps (SO_MEMINFO). */
   rawOverflow(fd: number): number;
+  /**
+   * A UDP socket that has `port` of every address of this host and receives nothing: raw sockets see the datagrams, and without it the
+   * kernel would answer each with ICMP port unreachable.
+   */
+  udpHold(port: number): number;
 
   /**
    * Cuts the packet that `request` describes (SEGMENT) into entries `from` … `to - 1`, or as many as it has left, and returns how many. Each
@@ -255,7 +260,9 @@ export const SEGMENT = {
   IDS_USED: 7,
   /** The segment to begin with; where to go on is written. */
   NEXT: 8,
-  CELLS: 9,
+  /** Of headers before the packet: 20, or 28 with a UDP header. */
+  OUTER_BYTES: 9,
+  CELLS: 10,
 } as const;
 
 /** Most packets that one call receives or sends: the addon keeps their iovecs on the stack. */

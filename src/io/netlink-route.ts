@@ -1,4 +1,4 @@
-import { type Address, type Cidr, prefixMask } from '../base/address.ts';
+import { type Address, type Cidr4, prefixMask } from '../base/address.ts';
 import { GATEWAYS_MAX } from '../base/limits.ts';
 import { AF_INET } from './netlink-link.ts';
 import type { Request } from './netlink-socket.ts';
@@ -43,7 +43,7 @@ export interface Hop {
 
 /** An IPv4 route of the kernel. */
 export interface KernelRoute {
-  readonly cidr: Cidr;
+  readonly cidr: Cidr4;
   readonly table: number;
   /** Who made it: 2 kernel, 3 boot, 4 static, 12 BIRD, 186 BGP of FRR, 73 ours; names in /etc/iproute2/rt_protos. */
   readonly protocol: number;
@@ -76,7 +76,7 @@ export interface RowWay {
 
 /** A route to add, replace or remove. */
 export interface RouteRow {
-  readonly cidr: Cidr;
+  readonly cidr: Cidr4;
   readonly deviceIndex: number;
   readonly gateway?: Address | undefined;
   /** Two to HOPS_MAX ways over `deviceIndex`, instead of `gateway`. */

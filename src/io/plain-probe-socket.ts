@@ -1,6 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { type Address, formatAddress, parseAddress } from '../base/address.ts';
-import { PROBE_PORT } from '../packet/probe.ts';
+import { PROBE_PORT } from '../base/limits.ts';
 
 /**
  * Probes without the tunnel around them: plain UDP between the underlay addresses, to tell a gateway that cannot be reached from one that

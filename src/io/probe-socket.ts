@@ -1,7 +1,8 @@
 import type { Address } from '../base/address.ts';
 import { IoError } from '../base/errors.ts';
+import { PROBE_PORT } from '../base/limits.ts';
 import { IPV4, PROTOCOL } from '../packet/ipv4.ts';
-import { PROBE_DESTINATION_PORT_AT, PROBE_INNER_BYTES, PROBE_PORT } from '../packet/probe.ts';
+import { PROBE_DESTINATION_PORT_AT, PROBE_INNER_BYTES } from '../packet/probe.ts';
 import { Batch, PACKET_BYTES_MAX } from './batch.ts';
 import { errnoName } from './errno.ts';
 import type { Native } from './native.ts';

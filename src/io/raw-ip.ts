@@ -5,10 +5,8 @@ import { errnoName, NEGATED } from './errno.ts';
 import { CALL_PACKETS_MAX, type Native } from './native.ts';
 import type { PacketIo, UnderlaySocket } from './packet-io.ts';
 import { HOW_TO_GRANT } from './tun.ts';
+import { protocolNumber, type UnderlayProtocol } from './underlay-protocol.ts';
 import { shareProgram } from './worker-share.ts';
-
-/** IP in IP, RFC 2003. */
-const PROTOCOL_IPIP = 4;
 
 /** IPPROTO_RAW: receives nothing. */
 const PROTOCOL_NONE = 255;
@@ -23,6 +21,7 @@ const ALONE: Place = { index: 0, count: 1 };
 export interface RawIpOptions {
   /** Our underlay address: what is addressed to another one of this host is not received, see `setAddresses`. 0: every address. */
   readonly address: Address;
+  readonly protocol?: UnderlayProtocol;
   /** 8 MiB hold about 10,000 small packets: 40 ms at 250,000 packets a second. */
   readonly receiveBufferBytes?: number;
   readonly sendBufferBytes?: number;
@@ -35,15 +34,16 @@ export interface RawIpOptions {
  * failure: `setAddresses` may find it later.
  */
 export function openRawIp(native: Native, options: RawIpOptions): RawIp {
-  const { address, worker = ALONE } = options;
-  const fd = native.rawOpen(PROTOCOL_IPIP, options.receiveBufferBytes ?? 8 << 20, 0);
-  if (fd < 0) throw rawOpenError(fd);
+  const { address, worker = ALONE, protocol = 'ipip' } = options;
+  const number = protocolNumber(protocol);
+  const fd = native.rawOpen(number, options.receiveBufferBytes ?? 8 << 20, 0);
+  if (fd < 0) throw rawOpenError(fd, number);
   const sendFd = native.rawOpen(PROTOCOL_NONE, 0, options.sendBufferBytes ?? 4 << 20);
   if (sendFd < 0) {
     native.close(fd);
-    throw rawOpenError(sendFd);
+    throw rawOpenError(sendFd, PROTOCOL_NONE);
   }
-  const socket = new RawIp(native, fd, sendFd, worker);
+  const socket = new RawIp(native, fd, sendFd, worker, protocol);
   try {
     dropEarly(native, fd);
     socket.setAddresses(address, address === 0 ? [] : [address]);
@@ -78,7 +78,7 @@ function attach(native: Native, fd: number, program: Uint32Array): void {
   if (result < 0) throw new IoError('SO_ATTACH_FILTER', errnoName(result), 'underlay socket');
 }
 
-function rawOpenError(result: number): GatewayError {
+function rawOpenError(result: number, protocol: number): GatewayError {
   const errno = errnoName(result);
   if (errno === 'EPERM' || errno === 'EACCES') {
     return new GatewayError(
@@ -86,11 +86,11 @@ function rawOpenError(result: number): GatewayError {
       `the underlay's raw socket cannot be opened (${errno}): CAP_NET_RAW is missing. ${HOW_TO_GRANT} (CAP_NET_RAW)`,
     );
   }
-  return new IoError('socket', errno, 'raw IPv4, protocol 4');
+  return new IoError('socket', errno, `raw IPv4, protocol ${protocol}`);
 }
 
 /**
- * The batch socket: protocol 4, headers included, many packets a system call. It has two descriptors, because a bound raw socket takes
+ * The batch socket: protocol 4 or UDP, headers included, many packets a system call. It has two descriptors, because a bound raw socket takes
  * packets to one address only: the receiving one is not bound, its filter holds all of our addresses; the sending one is bound to the
  * present address, so that the kernel looks routes up by it, and receives nothing.
  */
@@ -98,14 +98,22 @@ export class RawIp implements PacketIo, UnderlaySocket {
   readonly calls = new Float64Array(1);
   readonly #native: Native;
   readonly #worker: Place;
+  readonly #protocol: UnderlayProtocol;
   #fd: number;
   #sendFd: number;
   #overflowSeen: number;
 
   /** Takes over descriptors, also such as another thread of the process opened. */
-  constructor(native: Native, fd: number, sendFd = fd, worker: Place = ALONE) {
+  constructor(
+    native: Native,
+    fd: number,
+    sendFd = fd,
+    worker: Place = ALONE,
+    protocol: UnderlayProtocol = 'ipip',
+  ) {
     this.#native = native;
     this.#worker = worker;
+    this.#protocol = protocol;
     this.#fd = fd;
     this.#sendFd = sendFd;
     // The kernel counts for the socket's life; what an earlier owner was told is not counted again.
@@ -124,7 +132,7 @@ export class RawIp implements PacketIo, UnderlaySocket {
 
   setAddresses(source: Address, accepted: readonly Address[]): boolean {
     const { index, count } = this.#worker;
-    attach(this.#native, this.#fd, shareProgram(index, count, accepted) ?? ACCEPT_ALL);
+    attach(this.#native, this.#fd, shareProgram(index, count, accepted, this.#protocol) ?? ACCEPT_ALL);
     const bound = this.#native.rawBind(this.#sendFd, source);
     if (bound === 0) return true;
     if (bound !== NEGATED.EADDRNOTAVAIL) {

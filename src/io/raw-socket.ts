@@ -1,5 +1,7 @@
 import { type Address, formatAddress } from '../base/address.ts';
-import { readU32 } from '../packet/bytes.ts';
+import { readU16, readU32 } from '../packet/bytes.ts';
+import { FOU } from '../packet/fou.ts';
+import { headerBytes } from '../packet/ipv4.ts';
 import { type Batch, LAYOUT, PACKET_BYTES_MAX } from './batch.ts';
 import { NEGATED } from './errno.ts';
 import type { PacketIo, UnderlaySocket } from './packet-io.ts';
@@ -12,9 +14,7 @@ import {
   SOCKET_LEVEL,
   SOCKET_OPTION,
 } from './raw-socket-package.ts';
-
-/** IP in IP, RFC 2003. */
-const PROTOCOL_IPIP = 4;
+import { protocolNumber, type UnderlayProtocol } from './underlay-protocol.ts';
 
 /** Offset of the destination in an IPv4 header. */
 const DESTINATION = 16;
@@ -28,6 +28,7 @@ const TEXTS_MAX = 4096;
 export interface RawSocketIoOptions {
   /** Our underlay address: what is addressed to another one of this host is not taken. 0: every address. */
   readonly address: Address;
+  readonly protocol?: UnderlayProtocol;
   readonly receiveBufferBytes?: number;
   readonly sendBufferBytes?: number;
 }
@@ -43,7 +44,7 @@ const MEMINFO_DROPS = 8;
 const MEMINFO_CELLS = 9;
 
 /**
- * The portable underlay: protocol 4 over the npm package raw-socket, headers included, on the main thread only.
+ * The portable underlay: protocol 4 or UDP over the npm package raw-socket, headers included, on the main thread only.
  *
  * Neither of the package's own ways to move packets is used. Its 'message' event brings one packet per turn of the event loop, in a
  * buffer of its own; its queue (`Socket.send`) moves one per turn, and only in turns in which nothing can be read, so a steady stream of
@@ -54,6 +55,8 @@ const MEMINFO_CELLS = 9;
 export class RawSocketIo implements PacketIo, UnderlaySocket {
   readonly calls = new Float64Array(1);
   readonly #socket: RawSocket;
+  /** 0: all packets of the protocol are taken. */
+  readonly #udpPort: number;
   #accepted: readonly Address[];
   /** A sent packet whose pieces lie apart, put together. */
   readonly #gathered = new Uint8Array(PACKET_BYTES_MAX);
@@ -74,11 +77,16 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
 
   /** Throws ISTHMUS_ERR_ADDON or ISTHMUS_ERR_PRIVILEGE. */
   static open(options: RawSocketIoOptions): RawSocketIo {
-    return new RawSocketIo(openRawSocket(PROTOCOL_IPIP, PACKAGE_BUFFER_BYTES), options);
+    return new RawSocketIo(
+      openRawSocket(protocolNumber(options.protocol ?? 'ipip'), PACKAGE_BUFFER_BYTES),
+      options,
+    );
   }
 
   private constructor(socket: RawSocket, options: RawSocketIoOptions) {
     this.#accepted = options.address === 0 ? [] : [options.address];
+    const { protocol = 'ipip' } = options;
+    this.#udpPort = protocol === 'ipip' ? 0 : protocol.udpPort;
     this.#socket = socket;
     socket.wrap.removeAllListeners('recvReady');
     socket.wrap.on('recvReady', () => this.#wake());
@@ -204,6 +212,12 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
   /** The package cannot attach a filter, so this does what the filter of the batch socket does. */
   #isForUs(bytes: Uint8Array, at: number, length: number): boolean {
     if (length < 20) return false;
+    // What is cut off here is not addressed to the port.
+    if (
+      this.#udpPort !== 0 &&
+      readU16(bytes, at + headerBytes(bytes, at) + FOU.DESTINATION_PORT) !== this.#udpPort
+    )
+      return false;
     if (this.#accepted.length === 0) return true;
     return this.#accepted.includes(readU32(bytes, at + DESTINATION));
   }

@@ -20,6 +20,7 @@ export const CODE = {
   /** M[k] = A */
   STORE: 0x02,
   STORE_X: 0x03,
+  ADD: 0x04,
   ADD_X: 0x0c,
   SUBTRACT_X: 0x1c,
   MULTIPLY: 0x24,
@@ -29,6 +30,7 @@ export const CODE = {
   SHIFT_RIGHT: 0x74,
   XOR_X: 0xac,
   TO_X: 0x07,
+  FROM_X: 0x87,
   IF_EQUAL: 0x15,
   IF_EQUAL_X: 0x1d,
   IF_AT_LEAST: 0x35,

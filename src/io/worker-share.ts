@@ -1,6 +1,8 @@
 import type { Address } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
+import { FOU } from '../packet/fou.ts';
 import { assemble, CODE, type Line } from './socket-filter.ts';
+import type { UnderlayProtocol } from './underlay-protocol.ts';
 
 /** Most workers that may share the underlay's traffic; `tunnel.workers` has the same limit. */
 export const WORKERS_MAX = 32;
@@ -15,7 +17,8 @@ export const OWN_ADDRESSES_MAX = 8;
 
 /**
  * The socket filter (classic BPF, SO_ATTACH_FILTER) that leaves worker `index` of `count` its share of the underlay's packets, in
- * the form that Native.rawFilter takes: of those whose outer destination is one of `own`, or of all when `own` is empty. Undefined
+ * the form that Native.rawFilter takes: of those whose outer destination is one of `own`, or of all when `own` is empty,
+ * and with UDP of those to its port. Undefined
  * where it would accept everything. Every such packet passes exactly one of the `count` programs, and all packets of a flow the same
  * one, so that a flow is never reordered between workers.
  *
@@ -31,13 +34,17 @@ export function shareProgram(
   index: number,
   count: number,
   own: readonly Address[] = [],
+  protocol: UnderlayProtocol = 'ipip',
 ): Uint32Array | undefined {
   assert(Number.isInteger(count) && count >= 1 && count <= WORKERS_MAX, `1 <= workers <= ${WORKERS_MAX}`);
   assert(Number.isInteger(index) && index >= 0 && index < count, 'worker index below the number of workers');
   assert(own.length <= OWN_ADDRESSES_MAX, `at most ${OWN_ADDRESSES_MAX} addresses`);
-  if (count === 1 && own.length === 0) return undefined;
+  if (count === 1 && own.length === 0 && protocol === 'ipip') return undefined;
   return assemble([
     ...onlyTo(own),
+    // X = bytes of the outer headers.
+    { code: CODE.LOAD_X_IHL, k: 0 },
+    ...(protocol === 'ipip' ? [] : onlyToPort(protocol.udpPort)),
     ...(count === 1 ? [] : shareOf(index, count)),
     'accept',
     { code: CODE.RETURN, k: ACCEPT_WHOLE },
@@ -60,11 +67,21 @@ function onlyTo(own: readonly Address[]): Line[] {
   ];
 }
 
+/** Goes on with what is addressed to the port, with X behind the UDP header; what ends before it is no whole datagram to anybody. */
+function onlyToPort(port: number): Line[] {
+  return [
+    { code: CODE.LOAD_HALF, k: FOU.DESTINATION_PORT },
+    { code: CODE.IF_EQUAL, k: port, no: 'reject' },
+    { code: CODE.FROM_X, k: 0 },
+    { code: CODE.ADD, k: FOU.HEADER_BYTES },
+    { code: CODE.TO_X, k: 0 },
+  ];
+}
+
 /** Ends at `accept` or `reject`. */
 function shareOf(index: number, count: number): Line[] {
   return [
-    // X = outer header length; is there a whole inner header behind it?
-    { code: CODE.LOAD_X_IHL, k: 0 },
+    // Is there a whole inner header behind the outer ones?
     { code: CODE.LOAD_LENGTH, k: 0 },
     { code: CODE.IF_ABOVE_X, k: 0, no: 'short' },
     { code: CODE.SUBTRACT_X, k: 0 },

@@ -1,9 +1,9 @@
-import { type Cidr, cidrContains, cidrKey, cidrOverlaps, formatCidr, prefixMask } from '../base/address.ts';
+import { type Cidr4, cidrContains, cidrKey, cidrOverlaps, formatCidr, prefixMask } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 
 /** The same addresses in as few prefixes as possible: none inside another, neighbours merged. In the order of addresses. */
-export function mergeCidrs(cidrs: readonly Cidr[]): Cidr[] {
-  const merged: Cidr[] = [];
+export function mergeCidrs(cidrs: readonly Cidr4[]): Cidr4[] {
+  const merged: Cidr4[] = [];
   for (const cidr of cidrs.toSorted((a, b) => cidrKey(a) - cidrKey(b))) {
     const last = merged.at(-1);
     if (last !== undefined && cidrContains(last, cidr)) continue;
@@ -14,7 +14,7 @@ export function mergeCidrs(cidrs: readonly Cidr[]): Cidr[] {
 }
 
 /** The last two may be the halves of one; that one may again be a half. */
-function mergeTail(merged: Cidr[]): void {
+function mergeTail(merged: Cidr4[]): void {
   for (;;) {
     const [left, right] = [merged.at(-2), merged.at(-1)];
     if (left === undefined || right === undefined || left.prefixLength !== right.prefixLength) return;
@@ -28,7 +28,7 @@ function mergeTail(merged: Cidr[]): void {
 
 export interface NamedCidrs {
   readonly name: string;
-  readonly cidrs: readonly Cidr[];
+  readonly cidrs: readonly Cidr4[];
 }
 
 /** Named in one message; with more, the first tell enough. */

@@ -1,5 +1,6 @@
 import { readU16, readU32, writeU16, writeU32 } from './bytes.ts';
 import { foldSum, internetChecksum, sumBytes } from './checksum.ts';
+import { FOU } from './fou.ts';
 import {
   headerBytes,
   IPV4,
@@ -145,13 +146,14 @@ export function quotedAt(bytes: Uint8Array, at: number, length: number): number 
 }
 
 /**
- * Where the inner header begins that the IPIP packet quoted at `quote` (from quotedAt) carries, or -1 when that packet is not IPIP, or
- * when less than an inner IPv4 header and 8 bytes of it lie before `end`, the end of the quote. Many routers quote only the 8 bytes
+ * Where the inner header begins that the packet quoted at `quote` (from quotedAt) carries, IPIP or a UDP datagram of fou, or -1 when it
+ * is neither, or when less than an inner IPv4 header and 8 bytes of it lie before `end`, the end of the quote. Many routers quote only the 8 bytes
  * that RFC 792 demands, which hold no address of the inner packet: RFC 2003 §4 has no answer to those but soft state.
  */
 export function quotedInnerAt(bytes: Uint8Array, quote: number, end: number): number {
-  if (bytes[quote + IPV4.PROTOCOL] !== PROTOCOL.IPIP || isFragment(bytes, quote)) return -1;
-  const inner = quote + headerBytes(bytes, quote);
+  const protocol = bytes[quote + IPV4.PROTOCOL]!;
+  if ((protocol !== PROTOCOL.IPIP && protocol !== PROTOCOL.UDP) || isFragment(bytes, quote)) return -1;
+  const inner = quote + headerBytes(bytes, quote) + (protocol === PROTOCOL.UDP ? FOU.HEADER_BYTES : 0);
   return isQuotedHeader(bytes, inner, end) ? inner : -1;
 }
 

@@ -76,19 +76,19 @@ export function checkInner(bytes: Uint8Array, at: number, available: number): nu
 }
 
 /**
- * Checks the outer header of a packet from the underlay: version, header length, checksum, protocol 4, no fragment (the kernel has
+ * Checks the outer header of a packet from the underlay: version, header length, checksum, `protocol`, no fragment (the kernel has
  * reassembled before a raw socket sees a packet, so a fragment here is forged or comes from a broken backend). Returns
  * VERDICT.FORWARD or VERDICT.OUTER_MALFORMED. After FORWARD the header lies inside `available`; whether the payload does is not said
  * here: a cut payload is counted as the inner packet's truncation, found by `checkInner(bytes, at + headerBytes(bytes, at),
  * outerPayload(bytes, at, available))`. RFC 1812 §5.2.2.
  */
-export function checkOuter(bytes: Uint8Array, at: number, available: number): number {
+export function checkOuter(bytes: Uint8Array, at: number, available: number, protocol: number): number {
   if (available < IPV4.HEADER_BYTES) return VERDICT.OUTER_MALFORMED;
   const versionIhl = bytes[at]!;
   const header = (versionIhl & 0x0f) << 2;
   if (versionIhl >>> 4 !== 4 || header < IPV4.HEADER_BYTES) return VERDICT.OUTER_MALFORMED;
   if (header > available || totalLength(bytes, at) < header) return VERDICT.OUTER_MALFORMED;
-  if (bytes[at + IPV4.PROTOCOL] !== PROTOCOL.IPIP || isFragment(bytes, at)) return VERDICT.OUTER_MALFORMED;
+  if (bytes[at + IPV4.PROTOCOL] !== protocol || isFragment(bytes, at)) return VERDICT.OUTER_MALFORMED;
   if (foldSum(sumBytes(bytes, at, header)) !== 0xffff) return VERDICT.OUTER_MALFORMED;
   return VERDICT.FORWARD;
 }

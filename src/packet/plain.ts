@@ -1,4 +1,5 @@
 import { flowHashOf, hasPorts } from './flow.ts';
+import { FOU } from './fou.ts';
 import { IPV4, PROTOCOL } from './ipv4.ts';
 import { TCP } from './tcp.ts';
 
@@ -13,7 +14,8 @@ import { TCP } from './tcp.ts';
 
 // Constants of this module are compiled into the code; an imported one is loaded at each use (fib/lookup.ts).
 const { HEADER_BYTES } = IPV4;
-const { IPIP, TCP: TCP_PROTOCOL } = PROTOCOL;
+const { TCP: TCP_PROTOCOL } = PROTOCOL;
+const { HEADER_BYTES: FOU_BYTES, LENGTH: FOU_LENGTH } = FOU;
 const TTL_PROTOCOL = IPV4.TTL;
 const SOURCE = IPV4.SOURCE;
 const DESTINATION = IPV4.DESTINATION;
@@ -57,14 +59,27 @@ export function plainLength(view: DataView, at: number, available: number): numb
 }
 
 /**
- * Bytes behind the header of the packet from the underlay at `at`, of those `available`, when that header is plain, of protocol 4 and no
+ * Bytes behind the header of the packet from the underlay at `at`, of those `available`, when that header is plain, of `protocol` and no
  * fragment; else 0. Where it is not 0, checkOuter says FORWARD, and outerPayload the same number. RFC 1812 §5.2.2.
  */
-export function plainPayload(view: DataView, at: number, available: number): number {
+export function plainPayload(view: DataView, at: number, available: number, protocol: number): number {
   const length = plainLength(view, at, available < HEADER_BYTES ? 0 : LENGTH_MAX);
-  if (length === 0 || plainProtocol(view, at) !== IPIP) return 0;
+  if (length === 0 || plainProtocol(view, at) !== protocol) return 0;
   if ((view.getInt32((at + ID_FRAGMENT) | 0) & FRAGMENT_BITS) !== 0) return 0;
   return (length < available ? length - HEADER_BYTES : available - HEADER_BYTES) | 0;
+}
+
+/**
+ * Bytes behind the UDP header at `at`, of those `available`, when it is addressed to `port` and has no checksum; else 0. Where it is not 0,
+ * checkFou says FORWARD, and fouPayload the same number.
+ */
+export function plainFouPayload(view: DataView, at: number, available: number, port: number): number {
+  if (available < FOU_BYTES || (view.getInt32(at) & 0xffff) !== port) return 0;
+  const lengthCheck = view.getInt32((at + FOU_LENGTH) | 0);
+  const length = lengthCheck >>> 16;
+  return (lengthCheck & 0xffff) === 0 && length >= FOU_BYTES && length <= available
+    ? (length - FOU_BYTES) | 0
+    : 0;
 }
 
 /** The protocol of the plain packet at `at`. */

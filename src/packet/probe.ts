@@ -1,5 +1,6 @@
+import { PROBE_PORT } from '../base/limits.ts';
 import { readU16 } from './bytes.ts';
-import { ENCAPSULATION_BYTES } from './ipip.ts';
+import { FOU_ENCAPSULATION_BYTES } from './fou.ts';
 import { headerBytes, IPV4, isFragment, PROTOCOL, totalLength } from './ipv4.ts';
 
 /**
@@ -13,9 +14,6 @@ import { headerBytes, IPV4, isFragment, PROTOCOL, totalLength } from './ipv4.ts'
  *   PLAIN_…    the same payload in a datagram without the tunnel, to tell whether only protocol 4 is kept from getting through
  */
 export const PROBE_KIND = { REQUEST: 1, REPLY: 2, REFLECTED: 3, PLAIN_REQUEST: 4, PLAIN_REPLY: 5 } as const;
-
-/** UDP, both ports; from the dynamic range of RFC 6335 §6, since nothing listens on it: the tunnel takes probes out before. */
-export const PROBE_PORT = 49_461;
 
 /** Where the fields of its UDP header lie, and of its payload. */
 export const PROBE_UDP = {
@@ -44,8 +42,8 @@ export const PROBE_INNER_BYTES = IPV4.HEADER_BYTES + PROBE_UDP.HEADER_BYTES + PR
 /** Where an inner packet has its destination port. */
 export const PROBE_DESTINATION_PORT_AT = IPV4.HEADER_BYTES + PROBE_UDP.DESTINATION_PORT;
 
-/** The smallest outer packet with a probe. */
-export const PROBE_BYTES_MIN = ENCAPSULATION_BYTES + PROBE_INNER_BYTES;
+/** The smallest outer packet with a probe, of either encapsulation: with IP in IP there is room for a few zeros. */
+export const PROBE_BYTES_MIN = FOU_ENCAPSULATION_BYTES + PROBE_INNER_BYTES;
 
 /** 1 when the checked inner packet at `at` is a probe, of whatever kind, else 0. */
 export function isProbe(bytes: Uint8Array, at: number): number {

@@ -86,7 +86,8 @@ export const DROP_REASONS: readonly DropReason[] = [
     verdict: 10,
     name: 'outer-malformed',
     direction: 'inbound',
-    meaning: 'the outer header is not a valid IPv4 header with protocol 4, or is a fragment',
+    meaning:
+      'the outer header is no valid IPv4 header of protocol 4 (with fou: of UDP, with a length and a checksum that are right), or is a fragment',
   },
   {
     verdict: 11,

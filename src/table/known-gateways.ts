@@ -1,4 +1,4 @@
-import { type Address, type Cidr, prefixMask } from '../base/address.ts';
+import { type Address, type Cidr4, prefixMask } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import type { Entry } from './entry.ts';
 
@@ -80,7 +80,7 @@ export class KnownGateways {
   }
 
   /** The gateways inside a CIDR, ascending, as of the last `flush`. */
-  *inside(cidr: Cidr): Iterable<KnownGateway> {
+  *inside(cidr: Cidr4): Iterable<KnownGateway> {
     const last = (cidr.address | ~prefixMask(cidr.prefixLength)) >>> 0;
     for (let i = this.#firstFrom(cidr.address); i < this.#sorted.length; i++) {
       const address = this.#sorted[i] as number;

@@ -1,4 +1,4 @@
-import { type Address, type Cidr, cidrKey, prefixMask } from '../base/address.ts';
+import { type Address, type Cidr4, cidrKey, prefixMask } from '../base/address.ts';
 
 /**
  * Values by CIDR, with the question "which of these CIDRs hold this address". One hash map and a count for each of the 33 prefix
@@ -15,17 +15,17 @@ export class PrefixMap<T> {
     return this.#values.size;
   }
 
-  get(cidr: Cidr): T | undefined {
+  get(cidr: Cidr4): T | undefined {
     return this.#values.get(cidrKey(cidr));
   }
 
-  set(cidr: Cidr, value: T): void {
+  set(cidr: Cidr4, value: T): void {
     const before = this.#values.size;
     this.#values.set(cidrKey(cidr), value);
     if (this.#values.size > before) this.#count(cidr.prefixLength, 1);
   }
 
-  delete(cidr: Cidr): void {
+  delete(cidr: Cidr4): void {
     if (this.#values.delete(cidrKey(cidr))) this.#count(cidr.prefixLength, -1);
   }
 

@@ -1,4 +1,4 @@
-import { type Address, type Cidr, cidrKey, cidrOfKey } from '../base/address.ts';
+import { type Address, type Cidr4, cidrKey, cidrOfKey } from '../base/address.ts';
 import type { Gateway } from './claim.ts';
 import { ConflictLog } from './conflict-log.ts';
 import { Departures } from './departures.ts';
@@ -162,9 +162,9 @@ export class Reconciler {
   }
 
   /** Net changes since the last call: what changed and changed back is not among them. */
-  takeChanges(): { set: Entry[]; removed: Cidr[] } {
+  takeChanges(): { set: Entry[]; removed: Cidr4[] } {
     const set: Entry[] = [];
-    const removed: Cidr[] = [];
+    const removed: Cidr4[] = [];
     for (const [key, before] of this.#before) {
       const cidr = cidrOfKey(key);
       const entry = this.entries.get(cidr);
@@ -276,7 +276,7 @@ export class Reconciler {
     return inside;
   }
 
-  #touchCovered(filled: readonly Cidr[]): void {
+  #touchCovered(filled: readonly Cidr4[]): void {
     for (const cidr of filled) {
       const entry = this.entries.get(cidr);
       if (entry !== undefined) this.#touched.add(entry);

@@ -1,6 +1,6 @@
 import {
   type Address,
-  type Cidr,
+  type Cidr4,
   cidrContains,
   cidrHolds,
   cidrOverlaps,
@@ -13,7 +13,7 @@ import type { Refused } from './entry.ts';
 import { PrefixMap } from './prefix-map.ts';
 
 export interface ProtectedCidr {
-  readonly cidr: Cidr;
+  readonly cidr: Cidr4;
   /** Completes "…, which is ". */
   readonly what: string;
 }
@@ -23,7 +23,7 @@ export interface TableSettings {
   /** Our own name. */
   readonly cluster: string;
   /** Our own CIDRs. */
-  readonly local: readonly Cidr[];
+  readonly local: readonly Cidr4[];
   /** Every address of this host: none of them can be the gateway of another cluster. */
   readonly ownAddresses: readonly Address[];
   /** The outer source of our packets; null while it is not known. */
@@ -54,7 +54,7 @@ const NO_GATEWAYS_IN = MARTIANS.filter(({ what }) => what !== 'link-local');
 /** Judges a claim by itself, without looking at any other. */
 export class Judge {
   readonly settings: TableSettings;
-  readonly #local = new PrefixMap<Cidr>();
+  readonly #local = new PrefixMap<Cidr4>();
   readonly #own: ReadonlySet<Address>;
   readonly #gatewaysMax: number;
 
@@ -70,7 +70,7 @@ export class Judge {
     return this.#refuseCidr(claim.cidr, claim.cluster) ?? this.#refuseGateways(claim);
   }
 
-  #refuseCidr(cidr: Cidr, cluster: string): Refused | undefined {
+  #refuseCidr(cidr: Cidr4, cluster: string): Refused | undefined {
     if (cluster === this.settings.cluster) {
       return { reason: 'own-cluster', detail: `${cluster} is our own cluster` };
     }
@@ -131,7 +131,7 @@ export class Judge {
 }
 
 /** CIDRs that nobody can have, neither another cluster nor we. */
-function refuseAnyones(cidr: Cidr): Refused | undefined {
+function refuseAnyones(cidr: Cidr4): Refused | undefined {
   if (cidr.prefixLength === 0) {
     return { reason: 'default-route', detail: 'a default route would swallow all traffic of this host' };
   }
@@ -147,7 +147,7 @@ function refuseAnyones(cidr: Cidr): Refused | undefined {
   return held === undefined ? undefined : isMartian(cidr, held);
 }
 
-function isMartian(cidr: Cidr, martian: { cidr: Cidr; what: string }): Refused {
+function isMartian(cidr: Cidr4, martian: { cidr: Cidr4; what: string }): Refused {
   return {
     reason: 'martian',
     detail: `${formatCidr(cidr)} overlaps ${formatCidr(martian.cidr)} (${martian.what})`,

@@ -1,4 +1,4 @@
-import { type Cidr, cidrKey, cidrOfKey, prefixMask } from '../base/address.ts';
+import { type Cidr4, cidrKey, cidrOfKey, prefixMask } from '../base/address.ts';
 import type { Entry } from './entry.ts';
 import type { PrefixMap } from './prefix-map.ts';
 
@@ -21,14 +21,14 @@ export class RouteOrder {
   }
 
   /** A CIDR without a route has one now. One that goes needs no word: it is not in force when it is found. */
-  appeared(cidr: Cidr): void {
+  appeared(cidr: Cidr4): void {
     if (this.#sorted === undefined) return;
     this.#recent.push(cidrKey(cidr));
     if (this.#recent.length > RECENT_MIN + this.#sorted.length / 8) this.#sorted = undefined;
   }
 
   /** The first by address of the routes whose CIDR is `cidr` or lies in it. */
-  inside(cidr: Cidr): Entry | undefined {
+  inside(cidr: Cidr4): Entry | undefined {
     const sorted = this.#upToDate();
     return this.#firstIn(sorted, cidr) ?? this.#firstIn(this.#recentSorted, cidr);
   }
@@ -47,7 +47,7 @@ export class RouteOrder {
   }
 
   /** Keys sort by address, then by length: all from the CIDR itself to its last address lie in it. */
-  #firstIn(keys: Float64Array, cidr: Cidr): Entry | undefined {
+  #firstIn(keys: Float64Array, cidr: Cidr4): Entry | undefined {
     const first = cidrKey(cidr);
     const last = ((cidr.address | ~prefixMask(cidr.prefixLength)) >>> 0) * 64 + 32;
     for (let i = lowerBound(keys, first); i < keys.length && keys[i]! <= last; i++) {

@@ -1,4 +1,4 @@
-import { type Address, type Cidr, cidrKey } from '../base/address.ts';
+import { type Address, type Cidr4, cidrKey } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import type { ClaimUpdate } from './claim.ts';
 import { type Entry, Stake } from './entry.ts';
@@ -36,7 +36,7 @@ export class Table {
   readonly #intake: Intake;
   readonly #sources = new Map<string, Source>();
   #judge: Judge;
-  #localTaken: readonly Cidr[] = [];
+  #localTaken: readonly Cidr4[] = [];
   #shadows: { version: number; list: readonly Shadow[] } = { version: -1, list: [] };
 
   constructor(settings: TableSettings = NOWHERE, limits: Partial<TableLimits> = {}) {
@@ -135,7 +135,7 @@ export class Table {
   }
 
   /** All that is our own, configured and learned, by address: none inside another, and no two that are the halves of one. */
-  local(): readonly Cidr[] {
+  local(): readonly Cidr4[] {
     return this.#reconciler.locals.cover.joined();
   }
 
@@ -169,7 +169,7 @@ export class Table {
     return summarize(this.#reconciler.entries.values());
   }
 
-  route(cidr: Cidr): Route | undefined {
+  route(cidr: Cidr4): Route | undefined {
     const entry = this.#reconciler.entries.get(cidr);
     return entry && routeFrom(entry);
   }
@@ -288,7 +288,7 @@ function routeFrom({ cidr, inForce }: Entry): Route | undefined {
   };
 }
 
-function sameCidrs(a: readonly Cidr[], b: readonly Cidr[]): boolean {
+function sameCidrs(a: readonly Cidr4[], b: readonly Cidr4[]): boolean {
   if (a === b) return true;
-  return a.length === b.length && a.every((cidr, i) => cidrKey(cidr) === cidrKey(b[i] as Cidr));
+  return a.length === b.length && a.every((cidr, i) => cidrKey(cidr) === cidrKey(b[i] as Cidr4));
 }

@@ -1,4 +1,4 @@
-import { type Address, type Cidr, parseAddress, parseCidr } from '../base/address.ts';
+import { type Address, type Cidr4, parseAddress, parseCidr } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import type { Malformed } from './last-good.ts';
 
@@ -53,7 +53,7 @@ export function truthAt(object: unknown, path: string): boolean {
 }
 
 /** The CIDR that `text` is; undefined for one of IPv6, which makes no claims. */
-export function cidrOf(text: unknown, path: string): Cidr | undefined {
+export function cidrOf(text: unknown, path: string): Cidr4 | undefined {
   const expected = 'an IPv4 CIDR such as 192.168.12.64/26';
   if (typeof text !== 'string' || text === '') throw misfit(path, text, expected);
   if (text.includes(':')) return undefined;

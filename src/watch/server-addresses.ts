@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
-import { type Address, type Cidr, formatAddress, parseAddress } from '../base/address.ts';
+import { type Address, type Cidr4, formatAddress, parseAddress } from '../base/address.ts';
 import type { ProtectedCidr } from '../table/refusal.ts';
 
 /** Servers whose addresses are kept; the one that was connected to longest ago makes room. */
@@ -65,7 +65,7 @@ function ipv4Of(text: string | undefined): Address | undefined {
 }
 
 /** What TableSettings.protected is: `configured`, and the addresses of servers. */
-export function protectedCidrs(configured: readonly Cidr[], servers: readonly Address[]): ProtectedCidr[] {
+export function protectedCidrs(configured: readonly Cidr4[], servers: readonly Address[]): ProtectedCidr[] {
   return [
     ...configured.map((cidr) => ({ cidr, what: 'in security.protect' })),
     ...servers.map((address) => ({

@@ -141,9 +141,9 @@ suiteInScene(
     check('ECN: a mark on what cannot bear one is a drop at both ends', async (scene) => {
       const ends = [GATEWAY_B, GATEWAY_A];
       for (const [i, [from, to]] of ways(scene).entries()) {
-        await mark(scene.router, ends[i]);
+        await mark(scene.router, ends[i], 20);
         assert.deepEqual(await ecnOf(from, to, [NOT_ECT!, ECT_1!]), [CE]);
-        await mark(scene.router, undefined);
+        await mark(scene.router, undefined, 20);
       }
       assert.equal((await scene.gwA.status()).traffic.inbound.drops['ecn-illegal'], 1);
       const dropped = await scene.guest.shell('cat /sys/class/net/tun1/statistics/rx_frame_errors');

@@ -12,6 +12,7 @@ import { LACKS_UML } from './uml/guest.ts';
 import {
   ANY_TO_ANY,
   EXTERNAL,
+  FOU as FOU_DEVICE,
   GATEWAY_A,
   GATEWAY_B,
   type KernelPeer,
@@ -48,21 +49,41 @@ async function refusedWith(from: PodMachine, packet: Buffer): Promise<number> {
 }
 
 const TUNNELS = [
-  ['a device with two ends', POINT_TO_POINT, true],
-  ['tunl0 for every peer, as Calico has it', ANY_TO_ANY, true],
+  { name: 'a device with two ends', tunnel: POINT_TO_POINT, copiesDf: true, outerBytes: 20 },
+  { name: 'tunl0 for every peer, as Calico has it', tunnel: ANY_TO_ANY, copiesDf: true, outerBytes: 20 },
   // Its outer packets have DF clear: the router cuts them, and our kernel puts them together.
-  ['an external device and routes that encapsulate', EXTERNAL, false],
-] as const;
+  {
+    name: 'an external device and routes that encapsulate',
+    tunnel: EXTERNAL,
+    copiesDf: false,
+    outerBytes: 20,
+  },
+  {
+    name: 'IPIP in UDP (fou), each end at a port of its own',
+    tunnel: FOU_DEVICE,
+    copiesDf: false,
+    outerBytes: 28,
+  },
+];
 
-for (const [name, tunnel, copiesDf] of TUNNELS) {
+/** With fou the peer's port is not ours. */
+const FOU_CHANGE = {
+  tunnel: { encapsulation: 'fou', fouPort: 5555, fouPeers: [{ address: GATEWAY_B, port: 5556 }] },
+};
+
+for (const { name, tunnel, copiesDf, outerBytes } of TUNNELS) {
+  const innerMtu = 1500 - outerBytes;
   suiteInScene(
-    `the kernel's ipip as peer: ${name}`,
-    { make: () => kernelPeer(tunnel), skip: LACKS_UML ?? lacking('nft', 'nftables') },
+    `the kernel as peer: ${name}`,
+    {
+      make: () => kernelPeer(tunnel, outerBytes === 28 ? FOU_CHANGE : {}),
+      skip: LACKS_UML ?? lacking('nft', 'nftables'),
+    },
     (check) => {
       check('carries ICMP of every size class, both ways, to the byte', async (scene) => {
         for (const [from, to] of ways(scene)) {
           const agent = await from.machine.agent(TRAFFIC_AGENT);
-          for (const sizeBytes of [32, 100, 1480]) {
+          for (const sizeBytes of [32, 100, innerMtu]) {
             const request = {
               destination: to.address,
               count: 20,
@@ -112,7 +133,7 @@ for (const [name, tunnel, copiesDf] of TUNNELS) {
             await from.machine.agent(TRAFFIC_AGENT),
             await to.machine.agent(TRAFFIC_AGENT),
           ];
-          const sizes = [1479, 1480, 1481, 1500];
+          const sizes = [innerMtu - 1, innerMtu, innerMtu + 1, 1500];
           const request = {
             ...{ source: from.address, destination: to.address, protocol: EXPERIMENTAL },
             ...{ sizes, seed: 1, dontFragment: false },
@@ -131,9 +152,9 @@ for (const [name, tunnel, copiesDf] of TUNNELS) {
           const ecn = async (tos: number) => (await arrival(from, to, datagram(from, to, tos)))[1]! & 3;
           assert.equal(await ecn(ECT_0), ECT_0);
           assert.equal(await ecn(CE), CE, 'a mark from before the tunnel');
-          await mark(scene.router, ends[i]);
+          await mark(scene.router, ends[i], outerBytes);
           assert.equal(await ecn(ECT_0), CE, 'a mark from inside the tunnel');
-          await mark(scene.router, undefined);
+          await mark(scene.router, undefined, outerBytes);
         }
       });
 
@@ -159,17 +180,17 @@ for (const [name, tunnel, copiesDf] of TUNNELS) {
         'DF: what does not fit is refused with the MTU of the tunnel, also after the path has changed',
         async (scene) => {
           const [[a, b], [, back]] = ways(scene) as [[PodMachine, PodMachine], [PodMachine, PodMachine]];
-          assert.equal(await refusedWith(a, datagram(a, b, 0, 1500)), 1480);
-          assert.equal(await refusedWith(b, datagram(b, back, 0, 1500)), 1480);
+          assert.equal(await refusedWith(a, datagram(a, b, 0, 1500)), innerMtu);
+          assert.equal(await refusedWith(b, datagram(b, back, 0, 1500)), innerMtu);
           // One side at a time: what is longer than the device that it comes in by is lost there without a word.
           await scene.router.ip(`link set ${ROUTER_TO_B} mtu 1400`);
-          assert.equal(await refusedWith(a, datagram(a, b, 0, 1480)), 1380);
+          assert.equal(await refusedWith(a, datagram(a, b, 0, innerMtu)), 1400 - outerBytes);
           await untilPeer(scene, 'the path of 1400', ({ pathMtuBytes }) => pathMtuBytes === 1400);
-          assert.equal((await arrival(a, b, datagram(a, b, 0, 1380))).length, 1380);
+          assert.equal((await arrival(a, b, datagram(a, b, 0, 1400 - outerBytes))).length, 1400 - outerBytes);
           await scene.router.ip(`link set ${ROUTER_TO_B} mtu 1500`, `link set ${ROUTER_TO_A} mtu 1400`);
-          const wide = datagram(b, back, 0, 1480);
-          if (copiesDf) assert.equal(await refusedWith(b, wide), 1380);
-          else assert.equal((await arrival(b, back, wide)).length, 1480);
+          const wide = datagram(b, back, 0, innerMtu);
+          if (copiesDf) assert.equal(await refusedWith(b, wide), 1400 - outerBytes);
+          else assert.equal((await arrival(b, back, wide)).length, innerMtu);
         },
       );
 

@@ -1,4 +1,4 @@
-import { type Cidr, cidrKey } from '../../src/base/address.ts';
+import { type Cidr4, cidrKey } from '../../src/base/address.ts';
 import type { Timer } from '../../src/base/clock.ts';
 import { GatewayError } from '../../src/base/errors.ts';
 import type { Prng } from '../../src/base/prng.ts';
@@ -144,6 +144,7 @@ export class SimGateway {
       clock,
       source: () => this.model.settings.source,
       isPeer: (address) => this.fib.hasPeer(address),
+      udpPortOf: () => 0,
       // What is relayed is no packet of the engine, and the auditor knows those alone.
       relay: new IcmpRelay({ isLocal: () => true, send: () => {}, recall: () => false }, clock.nowMs()),
       onPathMtu: ({ peer, pathMtuBytes }) => void this.fib.setPeer(peer, { pathMtuBytes }),
@@ -320,7 +321,7 @@ export class SimGateway {
           this.#kernelRoutes.add(cidrKey(cidr));
         }
       },
-      remove: (cidrs: readonly Cidr[]): void => {
+      remove: (cidrs: readonly Cidr4[]): void => {
         for (const cidr of cidrs) this.#kernelRoutes.delete(cidrKey(cidr));
       },
     };

@@ -14,7 +14,7 @@ import { openRawIp } from '../../src/io/raw-ip.ts';
 import { writeU16, writeU32 } from '../../src/packet/bytes.ts';
 import { internetChecksum } from '../../src/packet/checksum.ts';
 import { encapsulate } from '../../src/packet/ipip.ts';
-import { IPV4 } from '../../src/packet/ipv4.ts';
+import { IPV4, PROTOCOL } from '../../src/packet/ipv4.ts';
 
 const LOOPBACK = parseAddress('127.0.0.1');
 const DEATHS = 3;
@@ -34,7 +34,7 @@ function flows(): Batch {
     writeU32(batch.bytes, at + IPV4.SOURCE, parseAddress('10.2.0.0') + flow * 7);
     writeU32(batch.bytes, at + IPV4.DESTINATION, parseAddress('10.1.0.9'));
     writeU16(batch.bytes, at + IPV4.CHECKSUM, internetChecksum(batch.bytes, at, 20));
-    encapsulate(batch.view, at, 28, LOOPBACK, LOOPBACK, 0, 64, 1, IPV4.DF);
+    encapsulate(batch.view, at, 28, LOOPBACK, LOOPBACK, 0, 64, 1, IPV4.DF, PROTOCOL.IPIP);
     batch.at[flow] = at - 20;
     batch.length[flow] = 48;
     batch.address[flow] = LOOPBACK;
@@ -92,6 +92,7 @@ test('a worker that dies is logged, counted and restarted with its queue, and th
       underlay: sockets[index]!.fd,
       underlaySend: sockets[index]!.sendFd,
     })),
+    encapsulation: 'ipip',
     spinMaxUs: 0,
     coalesceFeatures: 0,
     image: fib.buffer,

@@ -1,4 +1,4 @@
-import type { Address, Cidr } from '../../base/address.ts';
+import type { Address, Cidr4 } from '../../base/address.ts';
 import type { Gateway } from '../../table/claim.ts';
 import type { LabelMatcher, Labels } from '../gateway-selection.ts';
 import type { Malformed } from '../last-good.ts';
@@ -7,7 +7,7 @@ import { addressOf, cidrOf, fieldAt, listAt, misfit, textAt, truthAt, wellFormed
 /** An IPPool, cut down. */
 export interface Pool {
   readonly name: string;
-  readonly cidr: Cidr;
+  readonly cidr: Cidr4;
   readonly disabled: boolean;
 }
 
@@ -15,7 +15,7 @@ export interface Pool {
 export interface Block {
   /** Of the BlockAffinity object; made up from node and CIDR in the same way where Calico is in etcd. */
   readonly name: string;
-  readonly cidr: Cidr;
+  readonly cidr: Cidr4;
   readonly node: string;
 }
 

@@ -1,11 +1,11 @@
-import { type Address, type Cidr, formatCidr } from '../../base/address.ts';
+import { type Address, type Cidr4, formatCidr } from '../../base/address.ts';
 import type { Malformed } from '../last-good.ts';
 import { addressOf, cidrOf, fieldAt, listAt, wellFormed } from '../object-fields.ts';
 
 /** A CIDR of pods, and how its claim is called. */
 export interface PodRange {
   readonly id: string;
-  readonly cidr: Cidr;
+  readonly cidr: Cidr4;
 }
 
 /** A CiliumNode (cilium.io/v2), cut down. */

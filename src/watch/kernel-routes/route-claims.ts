@@ -1,4 +1,4 @@
-import { type Cidr, cidrContains, cidrKey, formatCidr } from '../../base/address.ts';
+import { type Cidr4, cidrContains, cidrKey, formatCidr } from '../../base/address.ts';
 import { GATEWAY_WEIGHT_MAX } from '../../base/limits.ts';
 import { type KernelRoute, ROUTE_TYPE } from '../../io/netlink-route.ts';
 import type { Claim, Gateway } from '../../table/claim.ts';
@@ -7,7 +7,7 @@ import type { Claim, Gateway } from '../../table/claim.ts';
 export interface RouteReading {
   readonly protocols: readonly number[];
   /** Only routes inside one of these count; empty: all. */
-  readonly within: readonly Cidr[];
+  readonly within: readonly Cidr4[];
   /** Our own name where the routes are ours to announce, else the name of the remote cluster that they lead to. */
   readonly cluster: string;
   readonly isLocal: boolean;

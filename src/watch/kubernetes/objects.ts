@@ -1,4 +1,4 @@
-import type { Address, Cidr } from '../../base/address.ts';
+import type { Address, Cidr4 } from '../../base/address.ts';
 import type { KubernetesObject } from '../kubernetes-api/resource.ts';
 import type { Malformed } from '../last-good.ts';
 import { addressOf, cidrOf, fieldAt, listAt, misfit, wellFormed } from '../object-fields.ts';
@@ -6,7 +6,7 @@ import { addressOf, cidrOf, fieldAt, listAt, misfit, wellFormed } from '../objec
 /** An IPv4 CIDR of an object, and where it stands in the object's list: its claim is named by that. */
 export interface ListedCidr {
   readonly index: number;
-  readonly cidr: Cidr;
+  readonly cidr: Cidr4;
 }
 
 /** A core/v1 Node, cut down. */

@@ -1,4 +1,4 @@
-import { type Cidr, prefixMask } from '../../../src/base/address.ts';
+import { type Cidr4, prefixMask } from '../../../src/base/address.ts';
 import type { Prng } from '../../../src/base/prng.ts';
 import type { FibEntry } from '../../../src/fib/entry.ts';
 import { Fib } from '../../../src/fib/fib.ts';
@@ -85,7 +85,7 @@ function readStep(reader: Reader): Step {
   }
 }
 
-function readCidr(reader: Reader): Cidr {
+function readCidr(reader: Reader): Cidr4 {
   const choice = reader.byte();
   const first = NETWORKS[choice % 8] ?? choice;
   const address = ((first << 24) | (reader.byte() << 16) | (reader.byte() << 8) | reader.byte()) >>> 0;

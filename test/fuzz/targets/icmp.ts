@@ -65,6 +65,7 @@ class Scene {
         relay,
         source: () => OURS,
         isPeer: (address) => PEERS.includes(address),
+        udpPortOf: () => 0,
       },
       distrustsReports: () => false,
       onPathMtu: (change) => this.changes.push(change),

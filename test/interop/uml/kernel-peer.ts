@@ -44,6 +44,19 @@ ip link add ipext type ipip external
 ip link set ipext up mtu 1480
 ip route add 10.1.0.0/16 encap ip id 0 src ${GATEWAY_B} dst ${GATEWAY_A} ttl 64 dev ipext`;
 
+/**
+ * IPIP in UDP. Debian builds this kernel without CONFIG_NET_FOU_IP_TUNNELS, so its fou only takes packets in; what it sends goes through socat,
+ * which puts each packet of a TUN device into a datagram as it is. Its datagrams have checksums.
+ */
+export const FOU = `
+modprobe -a fou tun || exit 1
+ip fou add port 5556 ipproto 4 || exit 1
+ip link add tun1 type ipip local ${GATEWAY_B} remote ${GATEWAY_A} ttl 64
+ip link set tun1 up mtu 1472
+socat -u TUN,tun-name=back0,iff-no-pi,iff-up UDP4-DATAGRAM:${GATEWAY_A}:5555,bind=${GATEWAY_B}:50123 > /dev/null 2>&1 &
+n=0; until ip link set back0 mtu 1472 2> /dev/null; do n=$((n + 1)); [ $n -lt 100 ] || exit 1; sleep 0.05; done
+ip route add 10.1.0.0/16 dev back0`;
+
 export async function kernelPeer(tunnel: string, change: ConfigurationChange = {}): Promise<KernelPeer> {
   const topology = new Topology();
   try {

@@ -50,8 +50,9 @@ export async function arrival(from: PodMachine, to: PodMachine, packet: Buffer):
  * The router writes CE on what goes to `gateway`, as a router with a queue does. On these packets only, known by the protocol of the inner
  * header, because a gateway's own probes cannot bear a mark and would be counted as dropped, too.
  */
-export async function mark(router: Machine, gateway: string | undefined): Promise<void> {
-  const rule = `meta l4proto 4 @nh,232,8 ${EXPERIMENTAL} ip daddr ${gateway} ip ecn set ce`;
+export async function mark(router: Machine, gateway: string | undefined, outerBytes: number): Promise<void> {
+  const innerProtocol = (outerBytes + 9) * 8;
+  const rule = `meta l4proto ${outerBytes === IP_HEADER_BYTES ? 4 : 17} @nh,${innerProtocol},8 ${EXPERIMENTAL} ip daddr ${gateway} ip ecn set ce`;
   const table = `table ip marks { chain f { type filter hook forward priority 0; ${rule}; }; }`;
   await router.exec('nft', gateway === undefined ? 'delete table ip marks' : table);
 }

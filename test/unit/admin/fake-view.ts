@@ -29,6 +29,8 @@ export const STATUS: Status = {
     device: 'isthmus0',
     mtuBytes: 1480,
     address: null,
+    encapsulation: 'ipip',
+    udpPort: null,
     engine: 'userspace',
     workers: 2,
     workerRestarts: 1,

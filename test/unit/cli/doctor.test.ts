@@ -29,6 +29,11 @@ test('protocol 4 that is blocked is told from a gateway that is down', () => {
   const blocked = ofPeer({ state: 'unknown', answers: null, answersPlainOnly: true });
   assert.equal(blocked.ok, false);
   assert.match(blocked.text, /UDP gets there and back, IP protocol 4 does not/);
+  assert.match(blocked.text, /tunnel\.encapsulation: fou/);
+  const fou: Status = { ...HEALTHY, tunnel: { ...HEALTHY.tunnel, encapsulation: 'fou', udpPort: 5555 } };
+  const health = { ...PEER.health, state: 'unknown', answers: null, answersPlainOnly: true } as const;
+  const findings = diagnose(fou, [{ ...PEER, health }]);
+  assert.match(findings.map(({ text }) => text).join(), /other UDP gets there and back.*UDP port 5555/);
   const down = ofPeer({ state: 'dead' }, { lastError: 'host unreachable, said 172.31.0.254' });
   assert.equal(down.ok, false);
   assert.match(down.text, /neither in the tunnel nor by plain UDP; last ICMP: host unreachable/);

@@ -20,7 +20,7 @@ test('status in a pipe has plain numbers, and everything that is wrong', () => {
     text(
       'east: degraded, isthmus 1.2.3, up 100000 s',
       'underlay       172.31.0.1 on eth0, MTU 1500, socket batch, transmit packet (1 of 2 peers)',
-      'tunnel         isthmus0, no address, MTU 1480, userspace engine, 2 workers, restarted 1 time',
+      'tunnel         isthmus0, no address, MTU 1480, ipip, userspace engine, 2 workers, restarted 1 time',
       'local          10.1.0.0/16, 10.96.0.0/16',
       'configuration  /etc/isthmus/isthmus.yaml, loaded 2026-01-02T03:04:05.000Z; reload failed 2026-01-02T04:04:05.000Z: isthmus.yaml:3:1: bad',
       'table          12 routes, 2 peers, 1 refused, 1 conflict, 1 shadow',

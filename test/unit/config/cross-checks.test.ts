@@ -81,6 +81,16 @@ test('the portable socket has no packet socket beside it', () => {
   );
 });
 
+test('the port of fou is not that of plain probes, and each gateway has one', () => {
+  assert.deepEqual(problemsOf(`${EAST}tunnel: {fouPort: 49461}\n`), []);
+  assert.match(
+    problemsOf(`${EAST}tunnel: {encapsulation: fou, fouPort: 49461}\n`).join(),
+    /tunnel\.fouPort: expected another port, got 49461, which is that of plain probes/,
+  );
+  const twice = '[{address: 172.31.0.2, port: 1}, {address: 172.31.0.2, port: 2}]';
+  assert.match(problemsOf(`${EAST}tunnel: {fouPeers: ${twice}}\n`).join(), /expected each gateway once/);
+});
+
 test('the tunnel address lies in one of our CIDRs', () => {
   assert.deepEqual(problemsOf(`${EAST}tunnel: {address: 10.1.255.255}\n`), []);
   assert.match(

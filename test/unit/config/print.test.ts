@@ -28,6 +28,13 @@ const tunnel = fc.record({
   device: device.map((name) => `t${name}`.slice(0, 15)),
   address: fc.constant(null),
   mtu: fc.oneof(fc.constant('auto' as const), fc.integer({ min: 576, max: 65_515 })),
+  encapsulation: fc.constantFrom('ipip', 'fou'),
+  // Not that of plain probes.
+  fouPort: fc.integer({ min: 1, max: 49_000 }),
+  fouPeers: fc.uniqueArray(fc.record({ address: unicast, port: fc.integer({ min: 1, max: 65_535 }) }), {
+    maxLength: 3,
+    selector: ({ address }) => address,
+  }),
   mode: fc.constantFrom('always', 'cross-subnet'),
   gatewayGrace: durationMs,
   ttl: fc.oneof(fc.constant('inherit' as const), fc.integer({ min: 1, max: 255 })),
@@ -212,7 +219,11 @@ test('a printed configuration has every field, also those that were not given', 
   for (const each of walkSchema(configSchema)) {
     const { path: field, kinds } = each;
     // Their lists are empty by default; of the sources, there is only a file.
-    if (/^(security|services)\.\w+\[/.test(field) || (kinds.length > 0 && !kinds.includes('file'))) continue;
+    if (
+      /^(security\.\w+|services\.\w+|tunnel\.fouPeers)\[/.test(field) ||
+      (kinds.length > 0 && !kinds.includes('file'))
+    )
+      continue;
     const found = stepsOf(each).reduce(
       (at: unknown, step) => (at as Record<string, unknown> | undefined)?.[step],
       printed,
@@ -228,7 +239,7 @@ test('the JSON Schema describes every field and closes every mapping', () => {
   assert.deepEqual(schema.properties.tunnel.properties.mtu, {
     default: 'auto',
     anyOf: [{ const: 'auto' }, { type: 'integer', minimum: 576, maximum: 65_515 }],
-    description: 'MTU of the TUN device; auto is the MTU of the underlay device less 20',
+    description: 'MTU of the TUN device; auto is the MTU of the underlay device less 20, or 28 with fou',
   });
   assert.doesNotMatch(JSON.stringify(schema), /"expected"/);
   const mappings = JSON.stringify(schema).match(/"type":"object"/g)?.length;

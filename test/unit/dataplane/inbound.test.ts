@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { parseAddress, parseCidr } from '../../../src/base/address.ts';
 import { ICMP_SLOTS } from '../../../src/dataplane/icmp-queue.ts';
 import { writeProbe } from '../../../src/health/probe-packet.ts';
-import { PROBE_BYTES_MIN, PROBE_KIND } from '../../../src/packet/probe.ts';
+import { PROBE_BYTES_MIN, PROBE_INNER_BYTES, PROBE_KIND } from '../../../src/packet/probe.ts';
 import { buildIpv4, checksumOf, get16, onesSum, put16, sealHeader } from '../../sim/oracle/wire.ts';
 import {
   NORTH,
@@ -263,7 +263,9 @@ describe('a probe', () => {
     const rig = new Rig();
     const packet = probe(PROBE_KIND.REQUEST, WEST_1, OURS);
     assert.deepEqual(rig.inbound(packet, tunnelled()).length, 1);
-    assert.deepEqual(rig.probes(), [{ gateway: WEST_1, outerBytes: packet.length, inner: packet.slice(20) }]);
+    assert.deepEqual(rig.probes(), [
+      { gateway: WEST_1, outerBytes: packet.length, inner: packet.slice(20, 20 + PROBE_INNER_BYTES) },
+    ]);
     assert.equal(rig.total('INBOUND_PROBES'), 1);
     assert.equal(rig.total('INBOUND_RECEIVED'), 2);
     assert.deepEqual(rig.drops(), {});

@@ -1,7 +1,7 @@
 import { parseAddress, parseCidr } from '../../../src/base/address.ts';
 import type { Prng } from '../../../src/base/prng.ts';
 import { Fib } from '../../../src/fib/fib.ts';
-import { buildIpv4, checksumOf, onesSum, put16 } from '../../sim/oracle/wire.ts';
+import { buildIpv4, checksumOf, onesSum, put16, put32 } from '../../sim/oracle/wire.ts';
 import { NORTH, OURS, STRANGER, WEST_1, WEST_2 } from './rig.ts';
 
 export const GATEWAYS = [WEST_1, WEST_2, NORTH].map((address) => ({ address, weight: 1 }));
@@ -79,16 +79,53 @@ function mergedDatagrams(prng: Prng): Uint8Array {
   return bytes;
 }
 
-/** Of any kind that reaches us on the underlay, whole and broken. */
-export function someTunnelled(prng: Prng): Uint8Array {
-  const payload = prng.chance(0.03) ? mergedDatagrams(prng) : somePacket(prng, REMOTE, LOCAL);
+/** A UDP datagram between these addresses, as fou puts it before an inner packet; with a checksum, where it has one. */
+export function datagram(
+  inner: Uint8Array,
+  port: number,
+  { source, destination }: { source: number; destination: number },
+  checksum: 'none' | 'right' | 'partial' | 'wrong' = 'none',
+): Uint8Array {
+  const bytes = new Uint8Array(8 + inner.length);
+  bytes.set(inner, 8);
+  put16(bytes, 0, 51_000);
+  put16(bytes, 2, port);
+  put16(bytes, 4, bytes.length);
+  const addresses = new Uint8Array(12);
+  put32(addresses, 0, source);
+  put32(addresses, 4, destination);
+  addresses.set([0, 17, bytes.length >> 8, bytes.length & 255], 8);
+  const pseudo = onesSum(addresses);
+  const whole = checksumOf(Uint8Array.of(...addresses, ...bytes));
+  if (checksum === 'right') put16(bytes, 6, whole === 0 ? 0xffff : whole);
+  if (checksum === 'partial') put16(bytes, 6, pseudo);
+  if (checksum === 'wrong') put16(bytes, 6, (whole + 1) & 0xffff || 1);
+  return bytes;
+}
+
+function someDatagram(
+  prng: Prng,
+  inner: Uint8Array,
+  port: number,
+  ends: { source: number; destination: number },
+): Uint8Array {
+  const checksum = prng.pick(['none', 'none', 'none', 'right', 'partial', 'wrong'] as const);
+  const bytes = datagram(inner, prng.chance(0.95) ? port : port + 1, ends, checksum);
+  if (prng.chance(0.05)) put16(bytes, 4, prng.pick([0, 7, 8, 9, 28, bytes.length - 1, bytes.length + 1]));
+  return bytes;
+}
+
+/** Of any kind that reaches us on the underlay, whole and broken; with a UDP port, in fou. */
+export function someTunnelled(prng: Prng, udpPort = 0): Uint8Array {
+  const inner = prng.chance(0.03) ? mergedDatagrams(prng) : somePacket(prng, REMOTE, LOCAL);
+  const ends = { source: prng.pick([WEST_1, WEST_1, WEST_2, NORTH, STRANGER]), destination: OURS };
+  const payload = udpPort === 0 ? inner : someDatagram(prng, inner, udpPort, ends);
+  const [usual, unusual] = udpPort === 0 ? [4, 17] : [17, 4];
   const bytes = buildIpv4({
-    ...{ protocol: prng.chance(0.97) ? 4 : 17, dontFragment: true, payload },
-    tos: prng.chance(0.7) ? payload[1]! : prng.below(256),
+    ...{ protocol: prng.chance(0.97) ? usual : unusual, dontFragment: true, payload, ...ends },
+    tos: prng.chance(0.7) ? inner[1]! : prng.below(256),
     moreFragments: prng.chance(0.02),
     ttl: prng.chance(0.95) ? 64 : 0,
-    source: prng.pick([WEST_1, WEST_1, WEST_2, NORTH, STRANGER]),
-    destination: OURS,
     options: prng.chance(0.05) ? Uint8Array.of(1, 1, 1, 0) : new Uint8Array(0),
   });
   if (prng.chance(0.05)) bytes[prng.below(20)]! ^= 1 << prng.below(8);

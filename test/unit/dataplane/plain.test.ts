@@ -15,10 +15,10 @@ import type { FibSettings } from '../../../src/fib/fib.ts';
 import { BATCH_MAX, type Batch } from '../../../src/io/batch.ts';
 import { buildIpv4 } from '../../sim/oracle/wire.ts';
 import { GATEWAYS, LOCAL, mixedFib, REMOTE, somePacket, someTunnelled } from './mixed-packets.ts';
-import { HandClock, OURS, SETTINGS, WEST_1 } from './rig.ts';
+import { HandClock, OURS, SETTINGS, WEST_1, WEST_2 } from './rig.ts';
 
 const SEED = 2003;
-const ROUNDS = 150;
+const ROUNDS = 250;
 const NOTHING = { look: (from: number) => from, forward: (from: number) => from };
 const OFFLOAD = { segment: () => 0, coalesce: (...[, , , , , , , count]: unknown[]) => count as number };
 
@@ -112,12 +112,13 @@ function someSettings(prng: Prng): FibSettings {
     innerSource: prng.pick(['strict', 'loose', 'off']),
     allowedSources: prng.chance(0.5) ? [] : [parseCidr('198.51.100.0/24')],
     transit: prng.chance(0.7) ? [] : ['north'],
+    udp: prng.chance(0.5) ? undefined : { port: 5555, peerPorts: new Map([[WEST_2, 5556]]) },
   };
 }
 
 /** The same rounds for both sides; `make` gives the packets. */
 function compare(
-  make: (prng: Prng) => Uint8Array,
+  make: (prng: Prng, settings: FibSettings) => Uint8Array,
   run: (side: Side, packets: Uint8Array[]) => unknown,
 ): void {
   const prng = new Prng(SEED);
@@ -125,10 +126,11 @@ function compare(
   const plain = new Side(fib.words, true);
   const full = new Side(fib.words, false);
   for (let round = 0; round < ROUNDS; round++) {
-    fib.configure(someSettings(prng));
+    const settings = someSettings(prng);
+    fib.configure(settings);
     const { address } = prng.pick(GATEWAYS);
     fib.setPeer(address, { alive: prng.chance(0.8), pathMtuBytes: prng.pick([0, 0, 576, 1400, 9000]) });
-    const packets = Array.from({ length: 1 + prng.below(BATCH_MAX) }, () => make(prng));
+    const packets = Array.from({ length: 1 + prng.below(BATCH_MAX) }, () => make(prng, settings));
     assert.deepEqual(run(plain, packets), run(full, packets), `seed ${SEED}, round ${round}`);
   }
 }
@@ -141,7 +143,10 @@ test('to the underlay, the plain path does with every packet what the rules do',
 });
 
 test('to the device, the plain path does with every packet what the rules do', () => {
-  compare(someTunnelled, (side, packets) => side.receive(packets));
+  compare(
+    (prng, { udp }) => someTunnelled(prng, udp?.port),
+    (side, packets) => side.receive(packets),
+  );
 });
 
 test('packets that need nothing but an outer header are all handled by the plain path, and so are those without it', () => {

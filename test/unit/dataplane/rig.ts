@@ -55,6 +55,7 @@ export interface RigOptions {
   readonly settings?: Partial<FibSettings>;
   readonly engine?: number;
   readonly engines?: number;
+  readonly sentHeaders?: SentHeaders;
   /** Stands between the engine and a memory end. */
   readonly wrap?: (io: PacketIo, side: 'device' | 'underlay') => PacketIo;
 }
@@ -81,13 +82,14 @@ export class Rig {
   readonly fib = new Fib({ capacityBytes: 1 << 20 });
   readonly counters = new Float64Array(new SharedArrayBuffer(counterBytes(64)));
   readonly clock = new HandClock();
-  readonly sentHeaders = new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES));
+  readonly sentHeaders: SentHeaders;
   readonly engine: Engine;
   readonly #device = new MemoryLink({ capacity: 512 });
   readonly #underlay = new MemoryLink({ capacity: 512 });
   readonly #icmp = new IcmpQueue(new SharedArrayBuffer(ICMP_QUEUE_BYTES), this.clock);
 
-  constructor({ settings, engine = 0, engines = 1, wrap = (io) => io }: RigOptions = {}) {
+  constructor({ settings, engine = 0, engines = 1, wrap = (io) => io, sentHeaders }: RigOptions = {}) {
+    this.sentHeaders = sentHeaders ?? new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES));
     this.fib.setLocal([parseCidr('10.1.0.0/16')]);
     this.fib.configure({ ...SETTINGS, ...settings });
     this.fib.replace(ENTRIES);

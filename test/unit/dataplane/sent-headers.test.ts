@@ -102,6 +102,29 @@ test('all that an engine sends is known by its outer header, also segments and f
   }
 });
 
+test('with fou, all that an engine sends is known by its UDP header, and by no other', () => {
+  const sentHeaders = new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES), 'fou');
+  const rig = new Rig({ settings: { udp: { port: 5555, peerPorts: new Map() } }, sentHeaders });
+  const large = { ...PLAIN, source: POD, destination: WEST_POD, payloadBytes: 10_000 };
+  rig.hostSends(packet({}, 48), packet({ dontFragment: false }, 3000), packet({ protocol: 17 }, 1472));
+  rig.hostSendsUncut(superPacket(large), vnetOf(large, 1000));
+  rig.run();
+  const sent = rig.sent();
+  assert.equal(sent.length, 1 + 3 + 1 + 10);
+  const out = new Uint8Array(SENT_HEAD_BYTES);
+  for (const outer of sent) {
+    const [gateway, id] = [get32(outer, 16), get16(outer, 4)];
+    assert.ok(sentHeaders.recall(gateway, id, outer, 20, out));
+    assert.deepEqual([...out], [...outer.subarray(28, 28 + SENT_HEAD_BYTES)]);
+    assert.ok(!sentHeaders.recall(gateway ^ 1, id, outer, 20, out), 'of another gateway');
+    for (const at of [21, 25]) {
+      outer[at]! ^= 1;
+      assert.ok(!sentHeaders.recall(gateway, id, outer, 20, out), 'of another port or length');
+      outer[at]! ^= 1;
+    }
+  }
+});
+
 test('of many packets at once a third is known', () => {
   const sent = Array.from({ length: 60 }, (_, id) => ({
     ...{ id, gateway: WEST_1, payload: new Uint8Array(8), offsetUnits: 0 },

@@ -28,6 +28,7 @@ test('every setting of the packet path comes from its field of the configuration
     },
     ...{ clampMss: false, fragment: 'outer', innerSource: 'loose', transit: ['west'], failOpen: true },
     allowedSources: [parseCidr('172.31.9.0/24'), parseCidr('172.31.0.7/32')],
+    udp: { port: 5556, peerPorts: new Map([[parseAddress('172.31.0.2'), 5557]]) },
   });
 });
 
@@ -49,6 +50,7 @@ test('without a word the settings are the safe ones of the design', () => {
       transit: [],
       allowedSources: [],
       failOpen: false,
+      udp: undefined,
     },
   });
 });
@@ -79,6 +81,8 @@ test('the FIB image holds each setting in its word', () => {
   assert.equal(minimal[SETTINGS.DSCP], DSCP_INHERIT);
   assert.equal(minimal[SETTINGS.FLAGS], SETTINGS_FLAG.CLAMP_MSS | SETTINGS_FLAG.INNER_SOURCE_STRICT);
   const every = words(EVERY_FIELD, 9000);
+  assert.deepEqual([minimal[SETTINGS.OUTER_BYTES], minimal[SETTINGS.UDP_PORT]], [20, 0]);
+  assert.deepEqual([every[SETTINGS.OUTER_BYTES], every[SETTINGS.UDP_PORT]], [28, 5556]);
   assert.equal(every[SETTINGS.LINK_MTU], 9000);
   assert.equal(every[SETTINGS.TTL], TTL_INHERIT);
   assert.equal(every[SETTINGS.DSCP], 46);

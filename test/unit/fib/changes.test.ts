@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Cidr, cidrKey, formatCidr, prefixMask } from '../../../src/base/address.ts';
+import { type Cidr4, cidrKey, formatCidr, prefixMask } from '../../../src/base/address.ts';
 import { type ChangeList, orderChanges } from '../../../src/fib/changes.ts';
 import { cidr, SEED } from './linear-scan.ts';
 
@@ -68,7 +68,7 @@ test('lets the last of equal CIDRs win, and any of them over a removal, and name
 });
 
 test('keeps every CIDR once, whatever it is given', () => {
-  const someCidr: fc.Arbitrary<Cidr> = fc
+  const someCidr: fc.Arbitrary<Cidr4> = fc
     .tuple(fc.integer({ min: 0, max: 0xffff_ffff }), fc.integer({ min: 0, max: 32 }))
     .map(([address, prefixLength]) => ({
       address: (address & prefixMask(prefixLength)) >>> 0,

@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Cidr, prefixMask } from '../../../src/base/address.ts';
+import { type Cidr4, prefixMask } from '../../../src/base/address.ts';
 import type { FibEntry } from '../../../src/fib/entry.ts';
 import { SEED } from './linear-scan.ts';
 import { GATEWAY_NETWORK, Scenario } from './scenario.ts';
@@ -20,7 +20,7 @@ const prefixLength = fc.oneof(
   { weight: 4, arbitrary: fc.integer({ min: 15, max: 32 }) },
 );
 
-const someCidr: fc.Arbitrary<Cidr> = fc
+const someCidr: fc.Arbitrary<Cidr4> = fc
   .tuple(someAddress, prefixLength)
   .map(([from, length]) => ({ address: (from & prefixMask(length)) >>> 0, prefixLength: length }));
 

@@ -1,6 +1,6 @@
 import {
   type Address,
-  type Cidr,
+  type Cidr4,
   cidrHolds,
   cidrKey,
   formatCidr,
@@ -17,7 +17,7 @@ export function smallFib(options: FibOptions = {}): Fib {
   return new Fib({ capacityBytes: 1024 * 1024, ...options });
 }
 
-export function cidr(text: string): Cidr {
+export function cidr(text: string): Cidr4 {
   const [dotted = '', length = '32'] = text.split('/');
   return { address: address(dotted), prefixLength: Number(length) };
 }
@@ -55,9 +55,9 @@ export const someSettings: FibSettings = {
 /** The slow, obvious forwarding table that the image is compared with: two lists and a loop. */
 export class LinearScan {
   readonly remote = new Map<number, FibEntry>();
-  readonly local = new Map<number, Cidr>();
+  readonly local = new Map<number, Cidr4>();
 
-  apply(set: readonly FibEntry[], removed: readonly Cidr[]): void {
+  apply(set: readonly FibEntry[], removed: readonly Cidr4[]): void {
     for (const gone of removed) this.remote.delete(cidrKey(gone));
     for (const added of set) this.remote.set(cidrKey(added.cidr), added);
   }
@@ -67,7 +67,7 @@ export class LinearScan {
     this.apply(entries, []);
   }
 
-  setLocal(cidrs: readonly Cidr[]): void {
+  setLocal(cidrs: readonly Cidr4[]): void {
     this.local.clear();
     for (const ours of cidrs) this.local.set(cidrKey(ours), ours);
   }
@@ -99,7 +99,7 @@ export class LinearScan {
 }
 
 /** The first and last address of a prefix, their neighbours outside and one in the middle. */
-export function bordersOf(prefix: Cidr): Address[] {
+export function bordersOf(prefix: Cidr4): Address[] {
   const last = (prefix.address | ~prefixMask(prefix.prefixLength)) >>> 0;
   const middle = prefix.address + Math.floor((last - prefix.address) / 2);
   return [prefix.address, last, middle, (prefix.address - 1) >>> 0, (last + 1) >>> 0];

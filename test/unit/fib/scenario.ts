@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type Cidr, formatAddress } from '../../../src/base/address.ts';
+import { type Cidr4, formatAddress } from '../../../src/base/address.ts';
 import type { FibEntry } from '../../../src/fib/entry.ts';
 import { Fib } from '../../../src/fib/fib.ts';
 import { LOCAL_GROUP, NO_GROUP, PEER } from '../../../src/fib/layout.ts';
@@ -14,12 +14,12 @@ export type Step =
   | {
       readonly kind: 'apply';
       readonly set: readonly FibEntry[];
-      readonly removed: readonly Cidr[];
+      readonly removed: readonly Cidr4[];
       /** Which of the CIDRs that are there go as well. */
       readonly removedNumbers: readonly number[];
     }
   | { readonly kind: 'replace'; readonly entries: readonly FibEntry[] }
-  | { readonly kind: 'local'; readonly cidrs: readonly Cidr[] }
+  | { readonly kind: 'local'; readonly cidrs: readonly Cidr4[] }
   | { readonly kind: 'peer'; readonly host: number; readonly alive: boolean }
   | { readonly kind: 'read'; readonly enter: boolean };
 
@@ -42,7 +42,7 @@ export class Scenario {
 
   run(what: Step): void {
     const { fib, model } = this;
-    const touched: Cidr[] = [...model.local.values()];
+    const touched: Cidr4[] = [...model.local.values()];
     if (what.kind === 'apply') {
       const known = [...model.remote.values()].map((entry) => entry.cidr);
       const removed = [...what.removed];
@@ -101,7 +101,7 @@ export class Scenario {
     for (const address of this.dead) if (!this.fib.hasPeer(address)) this.dead.delete(address);
   }
 
-  #compare(prefixes: readonly Cidr[]): void {
+  #compare(prefixes: readonly Cidr4[]): void {
     for (const prefix of prefixes) {
       for (const address of bordersOf(prefix)) this.#compareAt(address);
     }

@@ -9,7 +9,7 @@ import { readU16, writeU16, writeU32 } from '../../../src/packet/bytes.ts';
 import { internetChecksum } from '../../../src/packet/checksum.ts';
 import { writeIcmpPacket } from '../../../src/packet/icmp.ts';
 import { encapsulate } from '../../../src/packet/ipip.ts';
-import { IPV4 } from '../../../src/packet/ipv4.ts';
+import { IPV4, PROTOCOL } from '../../../src/packet/ipv4.ts';
 
 const OURS = parseAddress('172.31.1.2');
 const PEER = parseAddress('172.31.2.2');
@@ -21,7 +21,10 @@ let relayed: Uint8Array[] = [];
 let feed: IcmpFeed;
 let isDistrusting = false;
 
+let udpPort = 0;
+
 beforeEach(() => {
+  udpPort = 0;
   changes = [];
   errors = [];
   relayed = [];
@@ -32,6 +35,7 @@ beforeEach(() => {
     clock,
     source: () => OURS,
     isPeer: (address) => address === PEER,
+    udpPortOf: () => udpPort,
     relay: new IcmpRelay(
       { isLocal: () => true, recall: () => false, send: (_to, message) => relayed.push(message) },
       0,
@@ -56,7 +60,7 @@ function icmpAbout(
   writeU16(sent, 20 + IPV4.TOTAL_LENGTH, 1480);
   writeU32(sent, 20 + IPV4.SOURCE, parseAddress('10.1.0.5'));
   writeU32(sent, 20 + IPV4.DESTINATION, parseAddress('10.2.0.5'));
-  encapsulate(new DataView(sent.buffer), 20, 1480, source, destination, 0, 64, 1, IPV4.DF);
+  encapsulate(new DataView(sent.buffer), 20, 1480, source, destination, 0, 64, 1, IPV4.DF, PROTOCOL.IPIP);
   sent[IPV4.PROTOCOL] = protocol;
   writeU16(sent, IPV4.CHECKSUM, 0);
   writeU16(sent, IPV4.CHECKSUM, internetChecksum(sent, 0, 20));
@@ -80,6 +84,31 @@ test('an error about a packet that is not ours, not to a peer, or not IPIP chang
   assert.deepEqual(errors, []);
   assert.deepEqual(relayed, []);
   assert.equal(feed.ignored, 3);
+});
+
+test('with fou an error counts that quotes a datagram to the port of the peer, and no other UDP or IPIP', () => {
+  udpPort = 5555;
+  const about = (port: number, protocol = 17): Uint8Array => {
+    const bytes = icmpAbout(3, 4, 1400, OURS, PEER, protocol);
+    // The quote: outer header, then UDP, then the inner packet where the next 8 bytes were.
+    const quote = 28;
+    bytes.copyWithin(quote + 28, quote + 20, bytes.length - 8);
+    writeU16(bytes, quote + 20, 50_000);
+    writeU16(bytes, quote + 22, port);
+    writeU16(bytes, 22, 0);
+    writeU16(bytes, 22, internetChecksum(bytes, 20, bytes.length - 20));
+    return bytes;
+  };
+  feed.receive(about(5555, 4));
+  feed.receive(about(5556));
+  assert.deepEqual(changes, []);
+  assert.equal(feed.ignored, 2);
+  feed.receive(about(5555));
+  assert.deepEqual(changes, [{ peer: PEER, pathMtuBytes: 1400 }]);
+  assert.deepEqual(
+    relayed.map((message) => [message[0], message[1], readU16(message, 6)]),
+    [[3, 4, 1372]],
+  );
 });
 
 test('a path MTU that is believed goes to the sender of the inner packet, less the outer header; another does not', () => {

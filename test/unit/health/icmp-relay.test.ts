@@ -45,13 +45,16 @@ const ROWS: readonly [string, string, readonly number[], readonly number[] | und
 
 for (const [row, name, [type, code, rest], expected] of ROWS) {
   test(`ICMP ${row}, RFC 2003 §${name}`, () => {
-    const header = relayedHeader(type!, code!, rest!, type === 3 && code === 4 ? PATH_MTU : 0);
+    const header = relayedHeader(type!, code!, rest!, {
+      pathMtuBytes: type === 3 && code === 4 ? PATH_MTU : 0,
+      outerBytes: 20,
+    });
     assert.deepEqual(header && [header.type, header.code, header.rest], expected);
   });
 }
 
 test('a report of a path MTU that was not believed is not relayed', () => {
-  assert.equal(relayedHeader(3, 4, 68, 0), undefined);
+  assert.equal(relayedHeader(3, 4, 68, { pathMtuBytes: 0, outerBytes: 20 }), undefined);
 });
 
 interface Sent {
@@ -96,7 +99,7 @@ function errorAbout(inner: Uint8Array, type: number, code: number, quotedBytes =
 function relayed(relay: IcmpRelay, packet: Uint8Array, nowMs = 0, peer = PEER): void {
   const quote = quotedAt(packet, 0, packet.length);
   assert.ok(quote > 0);
-  relay.relay(packet, quote, peer, PATH_MTU, nowMs);
+  relay.relay(packet, quote, peer, { pathMtuBytes: PATH_MTU, outerBytes: 20 }, nowMs);
 }
 
 test('the sender hears of it in words that fit its hop, with its own packet quoted', () => {

@@ -4,14 +4,15 @@ import fc from 'fast-check';
 import { parseAddress } from '../../../src/base/address.ts';
 import { readProbe, writeProbe } from '../../../src/health/probe-packet.ts';
 import { foldSum, sumBytes } from '../../../src/packet/checksum.ts';
-import { ENCAPSULATION_BYTES } from '../../../src/packet/ipip.ts';
-import { checkInner, checkOuter, IPV4 } from '../../../src/packet/ipv4.ts';
+import { checkFou, fouPayload } from '../../../src/packet/fou.ts';
+import { IPIP_ENCAPSULATION_BYTES } from '../../../src/packet/ipip.ts';
+import { checkInner, checkOuter, IPV4, PROTOCOL } from '../../../src/packet/ipv4.ts';
 import { isProbe, PROBE_BYTES_MIN, PROBE_KIND } from '../../../src/packet/probe.ts';
 import { VERDICT } from '../../../src/packet/verdict.ts';
 
 const OURS = parseAddress('172.31.0.1');
 const PEER = parseAddress('172.31.0.2');
-const INNER = ENCAPSULATION_BYTES;
+const INNER = IPIP_ENCAPSULATION_BYTES;
 
 function written(kind: number, lengthBytes: number, sequence = 7): Uint8Array {
   const bytes = new Uint8Array(lengthBytes).fill(0xee);
@@ -28,7 +29,7 @@ test('what is written is a whole packet with right checksums, and is read back',
       fc.integer({ min: 0, max: 0xffff_ffff }),
       (kind, lengthBytes, sequence) => {
         const bytes = written(kind, lengthBytes, sequence);
-        assert.equal(checkOuter(bytes, 0, lengthBytes), VERDICT.FORWARD);
+        assert.equal(checkOuter(bytes, 0, lengthBytes, PROTOCOL.IPIP), VERDICT.FORWARD);
         assert.equal(checkInner(bytes, INNER, lengthBytes - INNER), VERDICT.FORWARD);
         assert.equal(isProbe(bytes, INNER), 1);
         const udp = INNER + IPV4.HEADER_BYTES;
@@ -40,6 +41,18 @@ test('what is written is a whole packet with right checksums, and is read back',
       },
     ),
   );
+});
+
+test('for a peer that takes fou it is in a datagram to its port, of the same size in all', () => {
+  const bytes = new Uint8Array(1400);
+  const probe = { kind: PROBE_KIND.REQUEST, outerBytes: 1400, keyHigh: 1, keyLow: 2, sequence: 3 };
+  const outer = { ttl: 64, dscp: 0, udpPort: 5556 } as const;
+  assert.equal(writeProbe(new DataView(bytes.buffer), bytes, OURS, PEER, probe, 1400, outer), 1400);
+  assert.equal(checkOuter(bytes, 0, 1400, PROTOCOL.UDP), VERDICT.FORWARD);
+  assert.equal(checkFou(bytes, 0, 20, 1380, 5556), VERDICT.FORWARD);
+  assert.equal(checkInner(bytes, 28, fouPayload(bytes, 20)), VERDICT.FORWARD);
+  assert.equal(fouPayload(bytes, 20), 1372);
+  assert.deepEqual(readProbe(bytes, 28), probe);
 });
 
 test('a reflected probe is addressed from us to us, the others to the peer, all in an outer packet to the peer with DF', () => {
@@ -62,7 +75,11 @@ test('its outer header is like that of the packets: TTL and DSCP as configured',
   const bytes = new Uint8Array(PROBE_BYTES_MIN);
   const probe = { kind: PROBE_KIND.REQUEST, outerBytes: PROBE_BYTES_MIN, keyHigh: 1, keyLow: 2, sequence: 3 };
   const write = (ttl: number | 'inherit', dscp: number | 'inherit') => {
-    writeProbe(new DataView(bytes.buffer), bytes, OURS, PEER, probe, PROBE_BYTES_MIN, { ttl, dscp });
+    writeProbe(new DataView(bytes.buffer), bytes, OURS, PEER, probe, PROBE_BYTES_MIN, {
+      ttl,
+      dscp,
+      udpPort: 0,
+    });
     return [bytes[IPV4.TTL], bytes[IPV4.TOS]];
   };
   assert.deepEqual(write(3, 46), [3, 46 << 2]);

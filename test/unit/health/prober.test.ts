@@ -5,14 +5,14 @@ import { Prng } from '../../../src/base/prng.ts';
 import type { PeerHealthState } from '../../../src/health/peer-probes.ts';
 import { type Probe, probePayload, writeProbe } from '../../../src/health/probe-packet.ts';
 import { PEER_ANSWERS_BURST, Prober, type ProbeSettings } from '../../../src/health/prober.ts';
-import { PROBE_BYTES_MIN, PROBE_INNER_BYTES, PROBE_KIND } from '../../../src/packet/probe.ts';
+import { PROBE_BYTES_MIN, PROBE_KIND } from '../../../src/packet/probe.ts';
 import { SimClock } from '../../sim/sim-clock.ts';
 
 const OURS = parseAddress('172.31.0.1');
 const PEER = parseAddress('172.31.0.2');
 const OTHER = parseAddress('172.31.0.3');
 const ROUND_TRIP_MS = 4;
-const INNER_AT = PROBE_BYTES_MIN - PROBE_INNER_BYTES;
+const INNER_AT = 20;
 
 const SETTINGS: ProbeSettings = {
   mode: 'auto',

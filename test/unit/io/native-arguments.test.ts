@@ -154,13 +154,13 @@ function progressOf(cells: number): Parameter {
 BYTES[20] = 0x45;
 BYTES[29] = 6;
 BYTES[52] = 0x50;
-const REQUEST = Int32Array.of(20, 100, 20, 160, 60, 1, 100, 0, 0);
+const REQUEST = Int32Array.of(20, 100, 20, 160, 60, 1, 100, 0, 0, 20);
 const request: Parameter = {
   kind: 'int32',
   valid: REQUEST,
   outside: [
     detached(Int32Array),
-    REQUEST.subarray(0, 8),
+    REQUEST.subarray(0, 9),
     ...[19, 21, 301, -1, 0x7fff_ffff].map((value) => REQUEST.with(0, value)),
     ...[-1, 0, 39, 40, 381, 0x7fff_ffff].map((value) => REQUEST.with(1, value)),
     ...[-1, 0, 65_536].map((value) => REQUEST.with(2, value)),
@@ -170,6 +170,8 @@ const request: Parameter = {
     ...[-1, 0, 65_536].map((value) => REQUEST.with(6, value)),
     REQUEST.with(7, -1),
     ...[-1, 4].map((value) => REQUEST.with(8, value)),
+    // Of 28 bytes there is no room before this packet.
+    ...[-1, 0, 19, 21, 28, 0x7fff_ffff].map((value) => REQUEST.with(9, value)),
   ],
 };
 const pairs: Parameter = {
@@ -202,6 +204,7 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
   rawReceive: [fd, bytes, received, received, layout, capacity],
   rawSend: [fd, bytes, at, lengths, pieces, addresses, from, to],
   rawOverflow: [fd],
+  udpHold: [integer(49_999, 0, 65_536)],
   segment: [bytes, request, received, received, pairs, from, to],
   linkOpen: [integer(0, -1, 2 ** 31)],
   linkListen: [fd],

@@ -4,7 +4,9 @@ import fc from 'fast-check';
 import { Batch } from '../../../src/io/batch.ts';
 import { loadNative } from '../../../src/io/load.ts';
 import { SEGMENT } from '../../../src/io/native.ts';
+import { writeFouHeader } from '../../../src/packet/fou.ts';
 import { encapsulate } from '../../../src/packet/ipip.ts';
+import { PROTOCOL } from '../../../src/packet/ipv4.ts';
 import { headersOf, outerFields, PLAIN, type SuperShape, segmentsOf, superPacket } from './super-packets.ts';
 
 const SEED = 11;
@@ -19,14 +21,17 @@ interface Cut {
 }
 
 /** A slab with the arena, a band of canaries, and the packet behind its outer header. */
-function prepare(shape: SuperShape, segmentBytes: number, at = 60_000): Cut {
+function prepare(shape: SuperShape, segmentBytes: number, at = 60_000, isFou = false): Cut {
   const packet = superPacket(shape);
   const bytes = new Uint8Array(new SharedArrayBuffer(at + packet.length + 64));
   const batch = new Batch(bytes, CAPACITY);
   bytes.set(packet, at);
-  encapsulate(new DataView(bytes.buffer), at, 0, OURS, GATEWAY, 3, 64, 0, 0x4000);
+  const view = new DataView(bytes.buffer);
+  if (isFou) writeFouHeader(view, at, 0, 50_000, 5555);
+  const outerAt = isFou ? at - 8 : at;
+  encapsulate(view, outerAt, 0, OURS, GATEWAY, 3, 64, 0, 0x4000, isFou ? PROTOCOL.UDP : PROTOCOL.IPIP);
   const request = new Int32Array(SEGMENT.CELLS);
-  request.set([at, packet.length, segmentBytes, 64, ARENA_STRIDE, 1, 100, 98]);
+  request.set([at, packet.length, segmentBytes, 64, ARENA_STRIDE, 1, 100, 98, 0, isFou ? 28 : 20]);
   return { batch, request };
 }
 
@@ -80,6 +85,27 @@ describe('cutting a packet into segments', () => {
         }
       }),
       { seed: SEED, numRuns: 300 },
+    );
+  });
+
+  test('behind a UDP header too, whose length is that of the segment', () => {
+    fc.assert(
+      fc.property(shapes, fc.integer({ min: 90, max: 1500 }), (shape, wanted) => {
+        const size = Math.max(wanted, Math.ceil(shape.payloadBytes / CAPACITY));
+        const expected = segmentsOf(shape, size);
+        const prepared = prepare(shape, size, 60_000, true);
+        assert.equal(cut(prepared, 0, CAPACITY), expected.length);
+        for (const [index, segment] of expected.entries()) {
+          const outer = entry(prepared.batch, index);
+          assert.deepEqual(Buffer.from(outer.subarray(28)), Buffer.from(segment), `segment ${index}`);
+          const { bytes, sum, addresses } = outerFields(outer);
+          assert.deepEqual([bytes, sum, addresses], [outer.length, 0xffff, [OURS, GATEWAY]]);
+          const udp = new DataView(outer.buffer, outer.byteOffset + 20, 8);
+          assert.deepEqual([udp.getUint16(0), udp.getUint16(2)], [50_000, 5555]);
+          assert.deepEqual([udp.getUint16(4), udp.getUint16(6)], [outer.length - 20, 0]);
+        }
+      }),
+      { seed: SEED, numRuns: 200 },
     );
   });
 

@@ -166,6 +166,37 @@ describe('the socket filter that shares traffic among workers', () => {
     assert.throws(() => shareProgram(0, 1, [...own, 1]), /addresses/);
   });
 
+  test('with UDP only what is addressed to the port passes, and its inner packet decides', () => {
+    const [port, own] = [5555, [0xac1f_0002]];
+    const datagram = (destinationPort: number, flow: Inner): Uint8Array => {
+      const udp = Uint8Array.of(
+        0xc0,
+        flow.ports! & 255,
+        destinationPort >> 8,
+        destinationPort & 255,
+        0,
+        0,
+        0,
+        0,
+      );
+      const bytes = packet(5, Uint8Array.of(...udp, ...inner(flow)));
+      new DataView(bytes.buffer).setUint32(16, own[0]!);
+      return bytes;
+    };
+    for (let ports = 0; ports < 64; ports++) {
+      for (const count of [1, 2, 8]) {
+        const taken = (bytes: Uint8Array): number[] =>
+          Array.from({ length: count }, (_, index) => index).filter(
+            (index) => runFilter(shareProgram(index, count, own, { udpPort: port })!, bytes) === 0xffff_ffff,
+          );
+        assert.deepEqual(taken(datagram(port + 1, { ports })), []);
+        const expected = count === 1 ? [0] : takers(packet(5, inner({ ports })), count);
+        assert.deepEqual(taken(datagram(port, { ports })), expected);
+      }
+    }
+    assert.notEqual(shareProgram(0, 1, [], { udpPort: port }), undefined, 'a filter also for one worker');
+  });
+
   test('counts beyond the limit and foreign indexes are refused', () => {
     assert.throws(() => shareProgram(0, WORKERS_MAX + 1), /workers/);
     assert.throws(() => shareProgram(4, 4), /worker index/);

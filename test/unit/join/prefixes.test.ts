@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Cidr, cidrHolds, formatCidr, parseCidr, prefixMask } from '../../../src/base/address.ts';
+import { type Cidr4, cidrHolds, formatCidr, parseCidr, prefixMask } from '../../../src/base/address.ts';
 import { mergeCidrs, refuseOverlaps } from '../../../src/join/prefixes.ts';
 
 const merge = (...texts: string[]) => mergeCidrs(texts.map(parseCidr)).map(formatCidr);
@@ -20,7 +20,7 @@ test('a prefix inside another is not named', () => {
 
 test('merging keeps every address and adds none, and leaves nothing to merge', () => {
   // Eight bits of address, so that a random list has neighbours and every address can be asked for.
-  const cidr = fc.tuple(fc.nat(255), fc.integer({ min: 24, max: 32 })).map(([host, prefixLength]): Cidr => {
+  const cidr = fc.tuple(fc.nat(255), fc.integer({ min: 24, max: 32 })).map(([host, prefixLength]): Cidr4 => {
     return { address: ((0x0a000000 | host) & prefixMask(prefixLength)) >>> 0, prefixLength };
   });
   fc.assert(

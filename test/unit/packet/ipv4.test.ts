@@ -10,6 +10,7 @@ import {
   isMartianDestination,
   isMartianSource,
   outerPayload,
+  PROTOCOL,
   totalLength,
 } from '../../../src/packet/ipv4.ts';
 import { VERDICT } from '../../../src/packet/verdict.ts';
@@ -149,7 +150,7 @@ test('takes an outer header with protocol 4, with and without options', () => {
   const payload = plainPacket();
   for (const options of [new Uint8Array(0), new Uint8Array(40)]) {
     const packet = plainPacket({ protocol: 4, options, payload });
-    assert.equal(checkOuter(packet, 0, packet.length), VERDICT.FORWARD);
+    assert.equal(checkOuter(packet, 0, packet.length, PROTOCOL.IPIP), VERDICT.FORWARD);
     assert.equal(outerPayload(packet, 0, packet.length), 20);
   }
 });
@@ -166,7 +167,7 @@ test('drops an outer header that is short, of another version, malformed, or fai
     'checksum off by one': changed({}, outer()).map((byte, i) => (i === 11 ? byte ^ 1 : byte)),
   };
   for (const [what, packet] of Object.entries(wrong)) {
-    assert.equal(checkOuter(packet, 0, packet.length), VERDICT.OUTER_MALFORMED, what);
+    assert.equal(checkOuter(packet, 0, packet.length, PROTOCOL.IPIP), VERDICT.OUTER_MALFORMED, what);
   }
 });
 
@@ -174,19 +175,19 @@ test('drops an outer header of any other protocol', () => {
   for (let protocol = 0; protocol < 256; protocol++) {
     const packet = plainPacket({ protocol, payload: plainPacket() });
     const expected = protocol === 4 ? VERDICT.FORWARD : VERDICT.OUTER_MALFORMED;
-    assert.equal(checkOuter(packet, 0, packet.length), expected, `protocol ${protocol}`);
+    assert.equal(checkOuter(packet, 0, packet.length, PROTOCOL.IPIP), expected, `protocol ${protocol}`);
   }
 });
 
 test('drops an outer fragment, be it the first, a middle or the last one, but not DF or the reserved bit', () => {
   for (const fragment of [IPV4.MF, IPV4.MF | 185, 185, 1, 0x1fff]) {
     const packet = plainPacket({ protocol: 4, fragment, payload: plainPacket() });
-    assert.equal(checkOuter(packet, 0, packet.length), VERDICT.OUTER_MALFORMED);
+    assert.equal(checkOuter(packet, 0, packet.length, PROTOCOL.IPIP), VERDICT.OUTER_MALFORMED);
     assert.equal(isFragment(packet, 0), true);
   }
   for (const fragment of [0, IPV4.DF, 0x8000]) {
     const packet = plainPacket({ protocol: 4, fragment, payload: plainPacket() });
-    assert.equal(checkOuter(packet, 0, packet.length), VERDICT.FORWARD);
+    assert.equal(checkOuter(packet, 0, packet.length, PROTOCOL.IPIP), VERDICT.FORWARD);
     assert.equal(isFragment(packet, 0), false);
   }
 });
@@ -194,12 +195,12 @@ test('drops an outer fragment, be it the first, a middle or the last one, but no
 test('a cut or an empty outer payload is left to the inner check, which calls it truncated', () => {
   const whole = plainPacket({ protocol: 4, payload: plainPacket({ payload: new Uint8Array(20) }) });
   for (let available = 20; available < whole.length; available++) {
-    assert.equal(checkOuter(whole, 0, available), VERDICT.FORWARD);
+    assert.equal(checkOuter(whole, 0, available, PROTOCOL.IPIP), VERDICT.FORWARD);
     assert.equal(outerPayload(whole, 0, available), available - 20);
     assert.equal(checkInner(whole, 20, outerPayload(whole, 0, available)), VERDICT.INNER_TRUNCATED);
   }
   const empty = plainPacket({ protocol: 4 });
-  assert.equal(checkOuter(empty, 0, 20), VERDICT.FORWARD);
+  assert.equal(checkOuter(empty, 0, 20, PROTOCOL.IPIP), VERDICT.FORWARD);
   assert.equal(checkInner(empty, 20, outerPayload(empty, 0, 20)), VERDICT.INNER_TRUNCATED);
 });
 
@@ -207,7 +208,7 @@ test('an inner packet may not reach behind the outer total length into bytes tha
   const inner = plainPacket({ payload: new Uint8Array(20) });
   const packet = changed({ 3: 59 }, plainPacket({ protocol: 4, payload: inner }));
   assert.equal(packet.length, 60);
-  assert.equal(checkOuter(packet, 0, packet.length), VERDICT.FORWARD);
+  assert.equal(checkOuter(packet, 0, packet.length, PROTOCOL.IPIP), VERDICT.FORWARD);
   assert.equal(outerPayload(packet, 0, packet.length), 39);
   assert.equal(checkInner(packet, 20, outerPayload(packet, 0, packet.length)), VERDICT.INNER_TRUNCATED);
 });
@@ -217,8 +218,8 @@ test('the outer check takes of any bytes only headers within them', () => {
     fc.property(hostilePacket, (packet) => {
       const zeros = new Guarded(packet, 0);
       const ones = new Guarded(packet, 0xff);
-      const verdict = checkOuter(zeros.bytes, zeros.at, packet.length);
-      assert.equal(checkOuter(ones.bytes, ones.at, packet.length), verdict);
+      const verdict = checkOuter(zeros.bytes, zeros.at, packet.length, PROTOCOL.IPIP);
+      assert.equal(checkOuter(ones.bytes, ones.at, packet.length, PROTOCOL.IPIP), verdict);
       if (verdict !== VERDICT.FORWARD) return;
       assert.ok(headerBytes(packet, 0) <= packet.length);
       const payload = outerPayload(packet, 0, packet.length);

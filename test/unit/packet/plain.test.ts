@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { flowHash } from '../../../src/packet/flow.ts';
-import { checkInner, checkOuter, headerBytes, outerPayload, totalLength } from '../../../src/packet/ipv4.ts';
+import {
+  checkInner,
+  checkOuter,
+  headerBytes,
+  outerPayload,
+  PROTOCOL,
+  totalLength,
+} from '../../../src/packet/ipv4.ts';
 import {
   mayBeSyn,
   plainDestination,
@@ -55,10 +62,10 @@ test('the payload of a plain outer header is that of outerPayload, and checkOute
         bytes[9] = 4;
         setHeaderChecksum(bytes);
       }
-      const payload = plainPayload(view, 0, available);
+      const payload = plainPayload(view, 0, available, PROTOCOL.IPIP);
       if (payload === 0) return;
       plain += 1;
-      assert.equal(checkOuter(bytes, 0, available), VERDICT.FORWARD);
+      assert.equal(checkOuter(bytes, 0, available, PROTOCOL.IPIP), VERDICT.FORWARD);
       assert.equal(payload, outerPayload(bytes, 0, available));
     }),
     { seed: SEED, numRuns: 20_000 },
@@ -111,6 +118,6 @@ test('what is shorter than a header is not read', () => {
   const view = new DataView(new ArrayBuffer(0));
   for (let available = 0; available < 20; available++) {
     assert.equal(plainLength(view, 0, available), 0);
-    assert.equal(plainPayload(view, 0, available), 0);
+    assert.equal(plainPayload(view, 0, available, PROTOCOL.IPIP), 0);
   }
 });

@@ -43,6 +43,7 @@ class Tunnel {
       ...{ pathMtu: new PathMtuTable(), clock: rig.clock, relay },
       source: () => OURS,
       isPeer: (address) => address === WEST_1,
+      udpPortOf: () => 0,
       onPathMtu: ({ peer, pathMtuBytes }) => rig.learn(peer, pathMtuBytes),
       distrustsReports: () => false,
       onError: () => {},

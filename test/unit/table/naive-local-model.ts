@@ -1,4 +1,4 @@
-import { type Cidr, cidrContains, cidrHolds, cidrKey, formatCidr } from '../../../src/base/address.ts';
+import { type Cidr4, cidrContains, cidrHolds, cidrKey, formatCidr } from '../../../src/base/address.ts';
 import type { Claim, ClaimUpdate } from '../../../src/table/claim.ts';
 
 interface Held {
@@ -8,7 +8,7 @@ interface Held {
 
 /** One CIDR of one cluster, or one that is said to be ours. */
 interface Place {
-  readonly cidr: Cidr;
+  readonly cidr: Cidr4;
   readonly cluster: string;
   readonly isLocal: boolean;
   readonly seq: number;
@@ -25,14 +25,14 @@ const LAST = Number.POSITIVE_INFINITY;
  */
 export class NaiveLocalModel {
   readonly #sources: readonly string[];
-  #configured: readonly Cidr[];
+  #configured: readonly Cidr4[];
   #claims: Held[] = [];
   readonly #places: Place[] = [];
   /** By CIDR: it has a route. */
   readonly #routed = new Set<number>();
   #clock = 0;
 
-  constructor(sources: readonly string[], configured: readonly Cidr[]) {
+  constructor(sources: readonly string[], configured: readonly Cidr4[]) {
     this.#sources = sources;
     this.#configured = configured;
   }
@@ -49,7 +49,7 @@ export class NaiveLocalModel {
     this.#decide();
   }
 
-  configure(configured: readonly Cidr[]): void {
+  configure(configured: readonly Cidr4[]): void {
     this.#configured = configured;
     for (const source of this.#sources) {
       for (const held of this.#claims) if (held.source === source) this.#place(held.claim);
@@ -71,7 +71,7 @@ export class NaiveLocalModel {
   }
 
   /** Whether every address of the CIDR is ours, going from the end of one of ours to the next. */
-  isOurs({ address, prefixLength }: Cidr): boolean {
+  isOurs({ address, prefixLength }: Cidr4): boolean {
     const ours = [
       ...this.#configured,
       ...this.#places.filter(({ stands }) => stands).map(({ cidr }) => cidr),
