@@ -192,13 +192,17 @@ systemTest('a gateway follows the MTU of its underlay device, and TCP goes on', 
 systemTest('a route of somebody else that wins over ours is named by status', () =>
   inScene(joined, async ({ gwA, b }) => {
     await gwA.machine.ip(`route add ${b.cidr} via 172.31.1.1 metric 0`);
-    // Nothing announces it for what it is: the gateway looks every 10 s.
+    // Nothing announces it for what it is: the gateway looks every 10 s, and whenever something else happens, for which this stands.
+    const somethingElse = async (change: 'add' | 'del') =>
+      gwA.machine.ip(`addr ${change} 192.0.2.1/32 dev lo`);
+    await somethingElse('add');
     const problems = await poll('the problem', 3 * MENDED_MS, async () => {
       const status = await gwA.status();
       return status.state === 'degraded' && status.problems;
     });
     assert.match(problems.join('\n'), new RegExp(b.cidr));
     await gwA.machine.ip(`route del ${b.cidr} via 172.31.1.1 metric 0`);
+    await somethingElse('del');
     await poll('no problem any more', 3 * MENDED_MS, async () => (await gwA.status()).state === 'ok');
   }),
 );

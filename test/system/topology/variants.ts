@@ -40,5 +40,3 @@ export const RAW_SOCKET: Variant = {
   workers: 1,
   skip: rawSocketLacks(),
 };
-
-export const VARIANTS: readonly Variant[] = [BATCH, TWO_WORKERS, PACKET, RAW_SOCKET];
