@@ -105,7 +105,7 @@ function headsOf(fib: Fib, routes: readonly FibEntry[], inbound: boolean): Heads
   const flows = new Uint32Array(FLOWS * FLOW_WORDS);
   for (let flow = 0; flow < FLOWS; flow++) {
     const { cidr } = prng.pick(routes);
-    const remote = (cidr.address + prng.below(2 ** (32 - cidr.prefixLength))) >>> 0;
+    const remote = (Number(cidr.address) + prng.below(2 ** (32 - cidr.prefixLength))) >>> 0;
     const local = inbound ? LOCAL + 1 : LOCAL + prng.below(65_536);
     const ports = inbound ? 0x01bb_c0de : prng.u32();
     writeHead(bytes, before * 4, inbound ? remote : local, inbound ? local : remote, ports);

@@ -1,5 +1,5 @@
 import { Bench, type FnOptions } from 'tinybench';
-import { cidrKey, prefixMask } from '../src/base/address.ts';
+import { type CidrKey, cidrKey, prefixMask } from '../src/base/address.ts';
 import { Prng } from '../src/base/prng.ts';
 import type { FibEntry } from '../src/fib/entry.ts';
 import { Fib } from '../src/fib/fib.ts';
@@ -34,7 +34,7 @@ function entryOf(address: number, prefixLength: number, gateway: number): FibEnt
 
 function randomEntries(count: number, lengthOf: (prng: Prng) => number): FibEntry[] {
   const prng = new Prng(SEED);
-  const entries = new Map<number, FibEntry>();
+  const entries = new Map<CidrKey, FibEntry>();
   while (entries.size < count) {
     const entry = entryOf(prng.u32(), lengthOf(prng), prng.below(GATEWAYS));
     entries.set(cidrKey(entry.cidr), entry);
@@ -101,7 +101,7 @@ function addressesInside(entries: readonly FibEntry[]): Uint32Array {
   const prng = new Prng(SEED + 2);
   return Uint32Array.from({ length: LOOKUPS }, () => {
     const { address, prefixLength } = prng.pick(entries).cidr;
-    return address + prng.below(2 ** (32 - prefixLength));
+    return Number(address) + prng.below(2 ** (32 - prefixLength));
   });
 }
 
@@ -166,7 +166,7 @@ async function measureMillion(name: string, entries: readonly FibEntry[]): Promi
   const among =
     (prefixLength: number) =>
     (prng: Prng): FibEntry => ({
-      ...entryOf(prng.pick(entries).cidr.address + 1, prefixLength, 0),
+      ...entryOf(Number(prng.pick(entries).cidr.address) + 1, prefixLength, 0),
       cluster: 'elsewhere',
     });
   for (const length of [8, 9, 16, 17, 25, 32]) {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { parseCidr } from '../src/base/address.ts';
+import { parseCidr4 } from '../src/base/address.ts';
 import { Fib } from '../src/fib/fib.ts';
 import { receiveBatch, slotBytes } from '../src/io/batch.ts';
 import { loadNative } from '../src/io/load.ts';
@@ -104,7 +104,7 @@ async function engines(): Promise<Figures['engines']> {
     ...{ source: OURS, tunnelAddress: 0, linkMtuBytes: 1500, ttl: 64, dscp: 'inherit', ecn: 'normal' },
     ...{ fragment: 'inner', clampMss: true, innerSource: 'strict', allowedSources: [], transit: [] },
   });
-  fib.setLocal([parseCidr(LOCAL)]);
+  fib.setLocal([parseCidr4(LOCAL)]);
   fib.replace(Array.from({ length: ROUTES }, (_, route) => routeOf(route)));
   const threads = await Promise.all(
     Array.from({ length: THREADS_MAX }, async (_, engine) => {

@@ -313,7 +313,11 @@ export class Gateway {
       clock: this.#clock,
       logger: this.#logger,
       config: () => this.#state.config,
-      slowPath: { sendIcmp: this.#icmp.send, onProbe: this.#health.onProbe },
+      slowPath: {
+        sendIcmp: this.#icmp.send,
+        sendIcmp6: this.#icmp.send6,
+        onProbe: this.#health.onProbe,
+      },
       onUnderlay: (underlay) => {
         this.#state.underlay = underlay;
         this.#addressesChanged();

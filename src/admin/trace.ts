@@ -1,24 +1,29 @@
 import {
   type Address,
-  type Cidr4,
+  type Cidr,
   cidrHolds,
   formatAddress,
   formatCidr,
-  parseAddress,
+  type OverlayAddress,
+  parseOverlayAddress,
 } from '../base/address.ts';
+import { wordsOf } from '../base/address6.ts';
 import { GatewayError } from '../base/errors.ts';
 import type { Fib, PeerInfo } from '../fib/fib.ts';
 import { LOCAL_GROUP, NO_GROUP, PEER, SETTINGS } from '../fib/layout.ts';
 import { lookup, peerWord, pickPeer } from '../fib/lookup.ts';
+import { lookup6 } from '../fib/lookup6.ts';
 import { flowHashOf } from '../packet/flow.ts';
+import { flowHashOf6 } from '../packet/flow6.ts';
+import { ICMP6 } from '../packet/icmp6.ts';
 import { PROTOCOL } from '../packet/ipv4.ts';
 import type { Route } from '../table/route.ts';
 import type { RefusedRow, Trace, TraceQuery } from './view.ts';
 
 export interface TraceInput {
   readonly query: TraceQuery;
-  readonly destination: Address;
-  readonly local: readonly Cidr4[];
+  readonly destination: OverlayAddress;
+  readonly local: readonly Cidr[];
   /** Routes that hold the destination, longest prefix first. */
   readonly candidates: readonly Route[];
   /** Refused claims that would hold the destination. */
@@ -34,7 +39,7 @@ export interface TraceInput {
 export function traceFlow(input: TraceInput): Trace {
   const { destination, fib } = input;
   const words = new Uint32Array(fib.buffer);
-  const group = lookup(words, destination);
+  const group = groupOf(words, input);
   const route = input.candidates[0];
   const refused = [...input.refused];
   const blank = {
@@ -82,18 +87,24 @@ export function traceFlow(input: TraceInput): Trace {
   };
 }
 
+function groupOf(words: Uint32Array, { destination }: TraceInput): number {
+  if (typeof destination === 'number') return lookup(words, destination);
+  const [w0, w1, w2, w3] = wordsOf(destination);
+  return lookup6(words, w0, w1, w2, w3);
+}
+
 function claims(count: number): string {
   return count === 1 ? 'claim would' : 'claims would';
 }
 
-function localCidr(input: TraceInput): Cidr4 | undefined {
+function localCidr(input: TraceInput): Cidr | undefined {
   const holding = input.local.filter((cidr) => cidrHolds(cidr, input.destination));
   return holding.sort((a, b) => b.prefixLength - a.prefixLength)[0];
 }
 
 function gatewayRows(route: Route, input: TraceInput): Trace['gateways'] {
   const peers = new Map<Address, PeerInfo>(input.fib.peers().map((peer) => [peer.address, peer]));
-  const shares = new Map((input.fib.share(route.cidr) ?? []).map((entry) => [entry.address, entry.share]));
+  const shares = new Map(input.fib.share(route.cidr).map((entry) => [entry.address, entry.share]));
   return route.gateways.map(({ address, weight }) => {
     const peer = peers.get(address);
     const learned = peer?.pathMtuBytes ?? 0;
@@ -115,20 +126,32 @@ function chooseGateway(
   gateways: Trace['gateways'],
 ): string | null {
   const { query, destination } = input;
+  if (query.source !== undefined && typeof parseOverlayAddress(query.source) !== typeof destination) {
+    const message = `source: expected an address of the family of ${formatAddress(destination)}, got ${query.source}`;
+    throw new GatewayError('ISTHMUS_ERR_USAGE', message);
+  }
   if (query.source === undefined) {
     const alive = gateways.filter((gateway) => gateway.alive);
     return alive.length === 1 ? alive[0]!.address : null;
   }
   const ports = (((query.sourcePort ?? 0) << 16) | (query.destinationPort ?? 0)) >>> 0;
-  const hash = flowHashOf(parseAddress(query.source), destination, protocolNumber(query.protocol), ports);
+  const source = parseOverlayAddress(query.source);
+  const protocol = protocolNumber(
+    query.protocol,
+    typeof destination === 'number' ? PROTOCOL.ICMP : ICMP6.PROTOCOL,
+  );
+  const hash =
+    typeof destination === 'number'
+      ? flowHashOf(Number(source), destination, protocol, ports)
+      : flowHashOf6(wordsOf(BigInt(source)), wordsOf(destination), protocol, ports);
   const peer = pickPeer(words, group, hash);
   return peer < 0 ? null : formatAddress(peerWord(words, peer, PEER.ADDRESS));
 }
 
-function protocolNumber(name: string | undefined): number {
+function protocolNumber(name: string | undefined, icmp: number): number {
   switch (name ?? 'icmp') {
     case 'icmp':
-      return PROTOCOL.ICMP;
+      return icmp;
     case 'tcp':
       return PROTOCOL.TCP;
     case 'udp':

@@ -5,7 +5,7 @@ export const ERROR_CODES = {
     exit: 2,
     meaning: 'the configuration is wrong; the message names file, line and field',
   },
-  ISTHMUS_ERR_ADDRESS: { exit: 2, meaning: 'an address or CIDR is not valid IPv4' },
+  ISTHMUS_ERR_ADDRESS: { exit: 2, meaning: 'an address or CIDR is not valid' },
   ISTHMUS_ERR_PRIVILEGE: {
     exit: 3,
     meaning: 'a capability is missing; the message names it and how to grant it',

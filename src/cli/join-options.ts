@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { type Cidr4, parseAddress, parseCidr } from '../base/address.ts';
+import { type Cidr, parseAddress, parseCidr } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import { LOCAL } from '../config/cross-checks.ts';
 import { ClusterApi } from '../join/cluster-api.ts';
@@ -141,7 +141,7 @@ function readServer(text: string, option: string): string {
   return text;
 }
 
-function readCidrs(text: string | undefined, option: string): Cidr4[] {
+function readCidrs(text: string | undefined, option: string): Cidr[] {
   if (text === undefined) return [];
   return text.split(',').map((part) => {
     try {

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Trace } from '../admin/view.ts';
-import { formatAddress, parseAddress } from '../base/address.ts';
+import { formatAddress, parseOverlayAddress } from '../base/address.ts';
 import { GatewayError, messageOf } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
 import { percent } from './human.ts';
@@ -22,8 +22,8 @@ export function traceCommand(terminal: Terminal): Command {
     .description(
       'Tells what becomes of a packet to an address: which prefix, cluster and gateway, the path MTU, and why not where not. With --source, the gateway of exactly that flow. Exit code 1 when the tunnel carries it nowhere.',
     )
-    .argument('<address>', 'inner destination', ipv4)
-    .addOption(new Option('--source <address>', 'inner source').argParser(ipv4))
+    .argument('<address>', 'inner destination', overlayAddress)
+    .addOption(new Option('--source <address>', 'inner source').argParser(overlayAddress))
     .addOption(new Option('--protocol <name>', 'tcp, udp, icmp or a number').argParser(protocol))
     .addOption(new Option('--source-port <n>', 'source port').argParser(wholeNumber(0, 65_535)))
     .addOption(new Option('--destination-port <n>', 'destination port').argParser(wholeNumber(0, 65_535)))
@@ -46,9 +46,9 @@ export function traceCommand(terminal: Terminal): Command {
     });
 }
 
-function ipv4(text: string): string {
+function overlayAddress(text: string): string {
   try {
-    return formatAddress(parseAddress(text));
+    return formatAddress(parseOverlayAddress(text));
   } catch (error) {
     throw new InvalidArgumentError(`${messageOf(error)}.`);
   }

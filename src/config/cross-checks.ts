@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { type Address, type Cidr4, cidrHolds, formatAddress } from '../base/address.ts';
+import { type Address, type Cidr, cidrHolds, formatAddress } from '../base/address.ts';
 import { PROBE_PORT } from '../base/limits.ts';
 import type { Complaint } from './section.ts';
 import { type SourceKey, sourceName } from './source-name.ts';
@@ -218,7 +218,9 @@ function* tunnelAgainstUnderlay(tunnel: Draft, underlay: Draft): Iterable<Compla
 function* tunnelAddressInside(address: unknown, cidrs: unknown): Iterable<Complaint> {
   if (typeof address !== 'number') return;
   const ours = elements(cidrs);
-  const readable = ours.filter((cidr) => typeof mapping(cidr).address === 'number') as Cidr4[];
+  const readable = ours.filter((cidr) =>
+    ['number', 'bigint'].includes(typeof mapping(cidr).address),
+  ) as Cidr[];
   if (readable.length === 0 || readable.length < ours.length) return;
   if (readable.some((cidr) => cidrHolds(cidr, address))) return;
   yield {

@@ -1,20 +1,29 @@
 import {
   type Address,
+  addressBits,
+  type Cidr,
   type Cidr4,
   formatAddress,
   formatCidr,
+  isCidr4,
+  networkOf,
+  type OverlayAddress,
   parseAddress,
   parseCidr,
-  prefixMask,
+  parseOverlayAddress,
 } from '../base/address.ts';
 import { type LeafDefinition, leaf, Mistake } from './leaf.ts';
 import { LISTEN_EXPECTED, parseListen } from './listen.ts';
 
 /** The kinds of values that the file is made of. */
 
-const CIDR_LEAF: LeafDefinition<Cidr4> = {
-  expected: 'a CIDR such as 10.1.0.0/16',
-  json: { type: 'string', pattern: '^\\d{1,3}(\\.\\d{1,3}){3}/\\d{1,2}$' },
+const PATTERN4 = '\\d{1,3}(\\.\\d{1,3}){3}';
+/** Loose, as the other is: what it lets through and is no address gets a better message from the reader. */
+const PATTERN6 = '[0-9A-Fa-f.]{0,15}:[0-9A-Fa-f:.]{1,38}';
+
+const CIDR_LEAF: LeafDefinition<Cidr> = {
+  expected: 'a CIDR such as 10.1.0.0/16 or fd00:1::/48',
+  json: { type: 'string', pattern: `^(${PATTERN4}/\\d{1,2}|${PATTERN6}/\\d{1,3})$` },
   read(raw) {
     if (typeof raw !== 'string') return new Mistake();
     try {
@@ -26,25 +35,55 @@ const CIDR_LEAF: LeafDefinition<Cidr4> = {
   print: formatCidr,
 };
 
+/** What the underlay has, and what only IPv4 is done for. */
+const CIDR4_LEAF: LeafDefinition<Cidr4> = {
+  expected: 'a CIDR such as 10.1.0.0/16',
+  json: { type: 'string', pattern: `^${PATTERN4}/\\d{1,2}$` },
+  read(raw) {
+    const read = CIDR_LEAF.read(raw);
+    if (read instanceof Mistake || isCidr4(read)) return read;
+    return new Mistake('it is of IPv6');
+  },
+  print: formatCidr,
+};
+
 /** parseCidr's own message repeats the text; behind "got …" only the reason is wanted. */
 function whyNoCidr(text: string): string {
   const [before = '', digits = ''] = text.split('/');
   if (!text.includes('/')) return 'a prefix length is missing';
-  const address = readAddress(before);
-  if (address instanceof Mistake) return `"${before}" is not an IPv4 address`;
+  const family = before.includes(':') ? 'IPv6' : 'IPv4';
+  let address: OverlayAddress;
+  try {
+    address = parseOverlayAddress(before);
+  } catch {
+    return `"${before}" is not an ${family} address`;
+  }
+  const bits = addressBits(address);
   const length = Number(digits);
-  if (!/^\d{1,2}$/.test(digits) || length > 32) return `"${digits}" is not a prefix length from 0 to 32`;
-  const network = { address: (address & prefixMask(length)) >>> 0, prefixLength: length };
-  return `host bits set; did you mean ${formatCidr(network)}?`;
+  if (!/^\d{1,3}$/.test(digits) || length > bits)
+    return `"${digits}" is not a prefix length from 0 to ${bits}`;
+  return `host bits set; did you mean ${formatCidr(networkOf(address, length))}?`;
 }
 
-/** As CIDR_LEAF; a plain address is its /32. */
-const CIDR_OR_ADDRESS_LEAF: LeafDefinition<Cidr4> = {
+/** As CIDR_LEAF; a plain address is its /32, or /128. */
+const CIDR_OR_ADDRESS_LEAF: LeafDefinition<Cidr> = {
   ...CIDR_LEAF,
-  expected: 'a CIDR such as 172.31.0.0/24, or an address',
-  json: { type: 'string', pattern: '^\\d{1,3}(\\.\\d{1,3}){3}(/\\d{1,2})?$' },
-  read: (raw) => CIDR_LEAF.read(typeof raw === 'string' && !raw.includes('/') ? `${raw}/32` : raw),
+  expected: 'a CIDR such as 172.31.0.0/24 or fd00:1::/48, or an address',
+  json: { type: 'string', pattern: `^(${PATTERN4}(/\\d{1,2})?|${PATTERN6}(/\\d{1,3})?)$` },
+  read: (raw) => CIDR_LEAF.read(withLength(raw)),
 };
+
+const CIDR4_OR_ADDRESS_LEAF: LeafDefinition<Cidr4> = {
+  ...CIDR4_LEAF,
+  expected: 'a CIDR such as 172.31.0.0/24, or an address',
+  json: { type: 'string', pattern: `^${PATTERN4}(/\\d{1,2})?$` },
+  read: (raw) => CIDR4_LEAF.read(withLength(raw)),
+};
+
+function withLength(raw: unknown): unknown {
+  if (typeof raw !== 'string' || raw.includes('/')) return raw;
+  return raw.includes(':') ? `${raw}/128` : `${raw}/32`;
+}
 
 function readAddress(raw: unknown): Address | Mistake {
   if (typeof raw !== 'string') return new Mistake();
@@ -70,7 +109,9 @@ function readUnicast(raw: unknown): Address | Mistake {
 const ADDRESS_JSON = { type: 'string', format: 'ipv4' };
 
 export const cidr = () => leaf(CIDR_LEAF);
+export const cidr4 = () => leaf(CIDR4_LEAF);
 export const cidrOrAddress = () => leaf(CIDR_OR_ADDRESS_LEAF);
+export const cidr4OrAddress = () => leaf(CIDR4_OR_ADDRESS_LEAF);
 export const address = () =>
   leaf<Address>({
     expected: 'an IPv4 address such as 172.31.0.2',

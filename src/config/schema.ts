@@ -7,6 +7,8 @@ import {
   addressOr,
   choice,
   cidr,
+  cidr4,
+  cidr4OrAddress,
   cidrOrAddress,
   device,
   flag,
@@ -152,7 +154,7 @@ const tunnelSection = section({
 });
 
 const securitySection = section({
-  decapsulateFrom: list(cidrOrAddress(), 'CIDRs', 0, DECAPSULATE_FROM_MAX)
+  decapsulateFrom: list(cidr4OrAddress(), 'CIDRs', 0, DECAPSULATE_FROM_MAX)
     .describe('further outer sources to accept, besides the gateways of remote clusters')
     .prefault([]),
   innerSource: choice(['strict', 'loose', 'off'])
@@ -181,7 +183,7 @@ const routesSection = section({
 });
 
 const servicesSection = section({
-  cidrs: list(cidr(), 'CIDRs', 0, LOCAL_CIDRS_MAX)
+  cidrs: list(cidr4(), 'CIDRs', 0, LOCAL_CIDRS_MAX)
     .describe('those of our own CIDRs that are service addresses; sources that read Kubernetes add theirs')
     .prefault([]),
   masquerade: choice(['auto', 'always', 'never'])
@@ -266,6 +268,6 @@ export const configSchema = across(
   acrossSections,
 );
 
-/** Parsed: addresses as u32, CIDRs as Cidr4, durations in ms (`never` is Infinity), sizes in bytes. */
+/** Parsed: addresses as u32, CIDRs as Cidr, durations in ms (`never` is Infinity), sizes in bytes. */
 export type Config = z.output<typeof configSchema>;
 export type ClusterConfig = z.output<typeof clusterSchema>;

@@ -17,11 +17,13 @@ import { Slab } from './slab.ts';
 const EMSGSIZE = 90;
 
 /** A mask for `turn`: the sides on which packets wait. The bits are those that `Native.wait` gives for descriptors in this order. */
-export const READY = { DEVICE: 1, UNDERLAY: 2 } as const;
+export const READY = { DEVICE: 1, UNDERLAY: 2, UNDERLAY_IPV6: 4 } as const;
 
 export interface EngineParts {
   readonly device: PacketIo;
   readonly underlay: PacketIo;
+  /** Where IPv6 comes in by a socket of its own (protocol 41); nothing is sent by it. */
+  readonly underlayIpv6?: PacketIo | undefined;
   /** What the addon does to packets in memory. */
   readonly offload: Pick<Native, 'segment' | 'coalesce'>;
   /** COALESCE bits: what the device takes merged besides TCP. */
@@ -45,6 +47,7 @@ export interface EngineParts {
 export class Engine {
   readonly #device: PacketIo;
   readonly #underlay: PacketIo;
+  readonly #underlayIpv6: PacketIo | undefined;
   readonly #counters: Float64Array;
   readonly #icmp: IcmpQueue;
   readonly #sent: SentHeaders;
@@ -60,6 +63,7 @@ export class Engine {
   constructor(parts: EngineParts) {
     this.#device = parts.device;
     this.#underlay = parts.underlay;
+    this.#underlayIpv6 = parts.underlayIpv6;
     this.#counters = parts.counters;
     this.#icmp = parts.icmp;
     this.#sent = parts.sent;
@@ -91,12 +95,14 @@ export class Engine {
    * Moves at most one batch in each direction, without blocking; reads only the sides in `ready`. Returns the number of packets that moved in some way: 0 means that
    * nothing waits and the caller may sleep until a descriptor is readable, or, when `isBlocked`, for a moment.
    */
-  turn(ready: number = READY.DEVICE | READY.UNDERLAY): number {
+  turn(ready: number = READY.DEVICE | READY.UNDERLAY | READY.UNDERLAY_IPV6): number {
     this.#counters[TOTAL.TURNS]! += 1;
     this.#icmp.beginTurn();
-    return (
-      this.#turnOutbound((ready & READY.DEVICE) !== 0) + this.#turnInbound((ready & READY.UNDERLAY) !== 0)
-    );
+    const moved =
+      this.#turnOutbound((ready & READY.DEVICE) !== 0) +
+      this.#turnInbound(this.#underlay, (ready & READY.UNDERLAY) !== 0);
+    const ipv6 = this.#underlayIpv6;
+    return ipv6 === undefined ? moved : moved + this.#turnInbound(ipv6, (ready & READY.UNDERLAY_IPV6) !== 0);
   }
 
   /** A send queue is full: packets wait here, and nothing more is read in that direction until they are gone. */
@@ -108,7 +114,7 @@ export class Engine {
   get blocked(): number {
     return (
       (this.#slab.toUnderlay.count > 0 ? READY.DEVICE : 0) |
-      (this.#slab.toDevice.count > 0 ? READY.UNDERLAY : 0)
+      (this.#slab.toDevice.count > 0 ? READY.UNDERLAY | READY.UNDERLAY_IPV6 : 0)
     );
   }
 
@@ -131,11 +137,11 @@ export class Engine {
     }
   }
 
-  #turnInbound(isReady: boolean): number {
+  #turnInbound(underlay: PacketIo, isReady: boolean): number {
     const { fromUnderlay, toDevice } = this.#slab;
     if (toDevice.count > 0) return this.#sendDevice();
     if (!isReady) return 0;
-    const received = this.#received(this.#underlay.receive(fromUnderlay));
+    const received = this.#received(underlay.receive(fromUnderlay));
     if (received === 0) return 0;
     fromUnderlay.count = received;
     this.#inbound.step();

@@ -2,7 +2,9 @@ import type { Address } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { readI32, readU32 } from '../packet/bytes.ts';
 import { mayAnswer, writeIcmpError } from '../packet/icmp.ts';
+import { ICMP6_ERROR_BYTES_MAX, mayAnswer6, writeIcmp6Error } from '../packet/icmp6.ts';
 import { IPV4 } from '../packet/ipv4.ts';
+import { IPV6 } from '../packet/ipv6.ts';
 import { PROBE_INNER_BYTES } from '../packet/probe.ts';
 
 /**
@@ -12,14 +14,15 @@ import { PROBE_INNER_BYTES } from '../packet/probe.ts';
  * A ring with one writer (the engine) and one reader (the control plane) in shared memory:
  *
  *   word HEAD: slots ever written     word TAIL: slots ever read     slot s = index % SLOTS
- *   slot: | address u32 | length u32 | ICMP message, ICMP_MESSAGE_BYTES, or the inner packet of a probe |
- *   length: of the message; of the outer packet of a probe, with PROBE_BIT
+ *   slot: | address u32 | length u32 | ICMP or ICMPv6 message, or the inner packet of a probe |
+ *   length: of the message, with IPV6_BIT of an ICMPv6 one; of the outer packet of a probe, with PROBE_BIT
  *
  *   empty: head == tail     full: for errors head - tail == ICMP_SLOTS, for probes SLOTS, so that a flood of errors displaces no probe
  */
 export const ICMP_SLOTS = 64;
 const SLOTS = 128;
 const PROBE_BIT = 0x1_0000;
+const IPV6_BIT = 0x2_0000;
 
 /** The largest message: 576 bytes of packet (RFC 1812 §4.3.2.3) less its IPv4 header. */
 export const ICMP_MESSAGE_BYTES = 556;
@@ -31,7 +34,7 @@ export const ICMP_MESSAGE_BYTES = 556;
 const HEAD = 16;
 const TAIL = 32;
 const HEADER_BYTES = 192;
-const SLOT_BYTES = 8 + ICMP_MESSAGE_BYTES;
+const SLOT_BYTES = 8 + ICMP6_ERROR_BYTES_MAX;
 
 export const ICMP_QUEUE_BYTES = HEADER_BYTES + SLOTS * SLOT_BYTES;
 
@@ -50,6 +53,9 @@ const SOURCE_MULTIPLIER = 0x9e37_79b1;
 
 /** Sends an ICMP message, from its type on, to a local host. */
 export type SendIcmp = (destination: Address, message: Uint8Array) => void;
+
+/** Sends an ICMPv6 error, from its type on, to the source of the packet that it quotes. */
+export type SendIcmp6 = (message: Uint8Array) => void;
 
 /** `inner` is the beginning of a probe's inner packet, PROBE_INNER_BYTES; `outerBytes` the whole outer packet. */
 export type TakeProbe = (gateway: Address, outerBytes: number, inner: Uint8Array) => void;
@@ -101,6 +107,31 @@ export class IcmpQueue {
   }
 
   /**
+   * The same of an IPv6 packet, whose source is in the message: nobody needs the address in front of it. RFC 4443 §2.4(e) says what is not
+   * answered.
+   */
+  push6(
+    type: number,
+    code: number,
+    rest: number,
+    bytes: Uint8Array,
+    at: number,
+    innerLength: number,
+  ): number {
+    if (!mayAnswer6(bytes, at, type)) return 0;
+    const head = this.#words[HEAD]!;
+    if ((head - Atomics.load(this.#words, TAIL)) >>> 0 >= ICMP_SLOTS) return -1;
+    const source = at + IPV6.SOURCE;
+    const key = readI32(bytes, source) ^ readI32(bytes, source + 4) ^ readI32(bytes, source + 8);
+    if (!this.#takeSourceToken(key ^ readI32(bytes, source + 12)) || !this.#takeToken()) return -1;
+    const slotAt = HEADER_BYTES + (head % SLOTS) * SLOT_BYTES;
+    const written = writeIcmp6Error(this.#bytes, slotAt + 8, type, code, rest, bytes, at, innerLength);
+    this.#words[(slotAt >>> 2) + 1] = written | IPV6_BIT;
+    Atomics.store(this.#words, HEAD, (head + 1) >>> 0);
+    return 1;
+  }
+
+  /**
    * Keeps the beginning of a probe that came from `gateway` in an outer packet of `outerBytes`, its inner packet at `at`. Lost when
    * SLOTS wait: to the prober that is a probe lost on the way.
    */
@@ -119,7 +150,7 @@ export class IcmpQueue {
   }
 
   /** The reader's side: hands every waiting message to `send` and every probe to `probe`, oldest first, and returns how many messages there were. */
-  drain(send: SendIcmp, probe: TakeProbe = ignore): number {
+  drain(send: SendIcmp, probe: TakeProbe = ignore, send6: SendIcmp6 = ignore): number {
     const head = Atomics.load(this.#words, HEAD);
     let tail = this.#words[TAIL]!;
     let count = 0;
@@ -128,11 +159,14 @@ export class IcmpQueue {
       const address = this.#words[slotAt >>> 2]!;
       const word = this.#words[(slotAt >>> 2) + 1]!;
       const isProbe = (word & PROBE_BIT) !== 0;
-      const length = isProbe ? PROBE_INNER_BYTES : Math.min(word, ICMP_MESSAGE_BYTES);
+      const length = isProbe ? PROBE_INNER_BYTES : Math.min(word & ~IPV6_BIT, ICMP6_ERROR_BYTES_MAX);
       // A copy: the slot is free for the engine as soon as the tail moves on, while the socket may still hold the message.
       const content = this.#bytes.slice(slotAt + 8, slotAt + 8 + length);
       if (isProbe) probe(address, word & ~PROBE_BIT, content);
-      else {
+      else if ((word & IPV6_BIT) !== 0) {
+        send6(content);
+        count++;
+      } else {
         send(address, content);
         count++;
       }

@@ -1,5 +1,6 @@
 import { LOCAL_GROUP, NO_GROUP, SETTINGS, SETTINGS_FLAG } from '../fib/layout.ts';
 import { findPeer, groupCluster, isAllowedSource, isTransit, lookup, peerHasCluster } from '../fib/lookup.ts';
+import { lookup6 } from '../fib/lookup6.ts';
 import type { Batch } from '../io/batch.ts';
 import { COALESCE, type Native } from '../io/native.ts';
 import { readI32 } from '../packet/bytes.ts';
@@ -16,12 +17,25 @@ import {
   PROTOCOL,
   totalLength,
 } from '../packet/ipv4.ts';
+import {
+  checkInner6,
+  decapsulateEcn6,
+  IPV6,
+  isMartian6,
+  totalLength6,
+  trafficClass,
+} from '../packet/ipv6.ts';
 import { isProbe } from '../packet/probe.ts';
 import { VERDICT } from '../packet/verdict.ts';
-import { clampReceivedMss, isChecksumPartial, writeEmptyVnetHeader } from '../packet/vnet.ts';
+import {
+  clampReceivedMss,
+  clampReceivedMss6,
+  isChecksumPartial,
+  writeEmptyVnetHeader,
+} from '../packet/vnet.ts';
 import { DROPS_INBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
 import type { IcmpQueue } from './icmp-queue.ts';
-import { pathMtuOf, segmentBytes } from './path-mtu.ts';
+import { pathMtuOf, segmentBytes, segmentBytes6 } from './path-mtu.ts';
 import type { PlainInbound } from './plain-inbound.ts';
 import type { Slab } from './slab.ts';
 
@@ -88,7 +102,8 @@ export class Inbound {
     if (count === 0) return;
     const mtu = this.#words[SETTINGS.DEVICE_MTU]!;
     // A packet that came alone is one whose sender waits for the answer.
-    if (count === 1 && writeEmptyVnetHeader(bytes, out.at[0]!, mtu) === 1) return;
+    const isPlain = count === 1 && bytes[out.at[0]!]! >>> 4 === 4;
+    if (isPlain && writeEmptyVnetHeader(bytes, out.at[0]!, mtu) === 1) return;
     const result = this.#offload.coalesce(
       bytes,
       out.at,
@@ -115,7 +130,10 @@ export class Inbound {
   #forward(bytes: Uint8Array, outerAt: number, available: number): number {
     const words = this.#words;
     const port = words[SETTINGS.UDP_PORT]!;
-    const malformed = checkOuter(bytes, outerAt, available, port === 0 ? PROTOCOL.IPIP : PROTOCOL.UDP);
+    const isIpv6 =
+      port === 0 && available > IPV4.PROTOCOL && bytes[outerAt + IPV4.PROTOCOL] === PROTOCOL.IPV6;
+    const protocol = port !== 0 ? PROTOCOL.UDP : isIpv6 ? PROTOCOL.IPV6 : PROTOCOL.IPIP;
+    const malformed = checkOuter(bytes, outerAt, available, protocol);
     if (malformed !== VERDICT.FORWARD) return malformed;
     const outerSource = readI32(bytes, outerAt + IPV4.SOURCE);
     const peer = findPeer(words, outerSource);
@@ -129,7 +147,12 @@ export class Inbound {
       payload = fouPayload(bytes, at);
       at += FOU.HEADER_BYTES;
     }
-    const verdict = this.#inner(bytes, at, payload, outerSource, peer, bytes[outerAt + IPV4.TOS]!);
+    // The outer protocol says what is inside; UDP leaves it to the inner packet.
+    const is6 = isIpv6 || (port !== 0 && payload > 0 && bytes[at]! >>> 4 === 6);
+    const tos = bytes[outerAt + IPV4.TOS]!;
+    const verdict = is6
+      ? this.#inner6(bytes, at, payload, peer, tos)
+      : this.#inner(bytes, at, payload, outerSource, peer, tos);
     if (verdict === PROBE) {
       this.#slowPath.pushProbe(outerSource, at + payload - outerAt, bytes, at);
       return PROBE;
@@ -138,16 +161,17 @@ export class Inbound {
       if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
       return verdict;
     }
-    if (this.#isMerged(bytes, at, payload)) {
+    // What is behind the inner packet inside the outer one is no part of it (RFC 4213 §3.6).
+    const length = is6 ? totalLength6(bytes, at) : totalLength(bytes, at);
+    if (this.#isMerged(bytes, at, length, payload)) {
       if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
       return VERDICT.MERGED_DATAGRAMS;
     }
-    if (peer >= 0 && bytes[at + IPV4.PROTOCOL]! === PROTOCOL.TCP) this.#clamp(bytes, at, peer);
+    if (peer >= 0 && is6) this.#clamp6(bytes, at, peer);
+    else if (peer >= 0 && bytes[at + IPV4.PROTOCOL]! === PROTOCOL.TCP) this.#clamp(bytes, at, peer);
     const out = this.#out;
     const index = out.count;
     out.at[index] = at;
-    // What is behind the inner packet inside the outer one is no part of it (RFC 4213 §3.6).
-    const length = totalLength(bytes, at);
     out.length[index] = length;
     out.peer[index] = peer;
     out.packets[index] = 1;
@@ -163,12 +187,12 @@ export class Inbound {
    * (ip_do_fragment). With fou the kernel merges outer datagrams where it is told to (rx-udp-gro-forwarding), and then there is more in one
    * than its first inner packet.
    */
-  #isMerged(bytes: Uint8Array, at: number, payload: number): boolean {
+  #isMerged(bytes: Uint8Array, at: number, length: number, payload: number): boolean {
     const words = this.#words;
     const room = words[SETTINGS.LINK_MTU]! - words[SETTINGS.OUTER_BYTES]!;
-    if (words[SETTINGS.UDP_PORT] !== 0 && payload > room && payload > totalLength(bytes, at)) return true;
+    if (words[SETTINGS.UDP_PORT] !== 0 && payload > room && payload > length) return true;
+    if (length <= room || bytes[at]! >>> 4 === 6) return false;
     if (bytes[at + IPV4.PROTOCOL]! !== PROTOCOL.UDP) return false;
-    if (totalLength(bytes, at) <= room) return false;
     return isChecksumPartial(bytes, at) === 1;
   }
 
@@ -212,6 +236,35 @@ export class Inbound {
     return decapsulateEcn(bytes, at, tos);
   }
 
+  /** The rules of #inner for an IPv6 packet: RFC 4213 §3.6, §5. Our own ends are IPv4 addresses, and probes are IPv4 too. */
+  #inner6(bytes: Uint8Array, at: number, available: number, peer: number, tos: number): number {
+    const words = this.#words;
+    const malformed = checkInner6(bytes, at, available);
+    if (malformed !== VERDICT.FORWARD) return malformed;
+    if (isMartian6(bytes, at + IPV6.SOURCE) || isMartian6(bytes, at + IPV6.DESTINATION))
+      return VERDICT.MARTIAN;
+    const flags = words[SETTINGS.FLAGS]!;
+    if ((flags & (SETTINGS_FLAG.INNER_SOURCE_STRICT | SETTINGS_FLAG.INNER_SOURCE_LOOSE)) !== 0) {
+      const from = groupAt6(words, bytes, at + IPV6.SOURCE);
+      if (from <= LOCAL_GROUP) return VERDICT.SPOOFED_SOURCE;
+      if ((flags & SETTINGS_FLAG.INNER_SOURCE_STRICT) !== 0 && peer >= 0) {
+        if (peerHasCluster(words, peer, groupCluster(words, from)) === 0) return VERDICT.SPOOFED_SOURCE;
+      }
+    }
+    const to = groupAt6(words, bytes, at + IPV6.DESTINATION);
+    if (to !== LOCAL_GROUP && (to === NO_GROUP || isTransit(words, groupCluster(words, to)) === 0))
+      return VERDICT.NOT_LOCAL;
+    this.#counters[TOTAL.ECN_UNUSED]! += ECN_UNUSED[((trafficClass(bytes, at) & 3) << 2) | (tos & 3)]!;
+    return decapsulateEcn6(bytes, at, tos);
+  }
+
+  #clamp6(bytes: Uint8Array, at: number, peer: number): void {
+    const words = this.#words;
+    if ((words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) === 0) return;
+    const maximum = segmentBytes6(words, pathMtuOf(words, peer));
+    this.#counters[TOTAL.MSS_CLAMPED]! += clampReceivedMss6(bytes, at, maximum);
+  }
+
   /**
    * The segment size that a remote host offers bounds what our hosts send it through this tunnel; a peer that clamps nothing itself, such
    * as the kernel's ipip device, would leave them in a path MTU black hole.
@@ -225,4 +278,15 @@ export class Inbound {
       segmentBytes(words, pathMtuOf(words, peer)),
     );
   }
+}
+
+/** lookup6 of the address at `at`. */
+function groupAt6(words: Uint32Array, bytes: Uint8Array, at: number): number {
+  return lookup6(
+    words,
+    readI32(bytes, at),
+    readI32(bytes, at + 4),
+    readI32(bytes, at + 8),
+    readI32(bytes, at + 12),
+  );
 }

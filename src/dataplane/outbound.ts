@@ -1,21 +1,25 @@
 import { DSCP_INHERIT, LOCAL_GROUP, PEER, SETTINGS, SETTINGS_FLAG, TTL_INHERIT } from '../fib/layout.ts';
 import { lookup, peerAddress, peerWord, pickPeer } from '../fib/lookup.ts';
+import { lookup6 } from '../fib/lookup6.ts';
 import type { Batch } from '../io/batch.ts';
 import { type Native, SEGMENT } from '../io/native.ts';
 import { readI32, readU16 } from '../packet/bytes.ts';
 import { outerTos } from '../packet/ecn.ts';
 import { flowHash } from '../packet/flow.ts';
+import { flowHash6 } from '../packet/flow6.ts';
 import { FOU, fouSourcePort, writeFouHeader } from '../packet/fou.ts';
 import { fragmentCount, writeFragment } from '../packet/fragment.ts';
-import { gsoHeaders, gsoSize, gsoType } from '../packet/gso.ts';
+import { gsoHeaders, gsoHeaders6, gsoSize, gsoType } from '../packet/gso.ts';
 import { ICMP } from '../packet/icmp.ts';
+import { ICMP6 } from '../packet/icmp6.ts';
 import { encapsulate } from '../packet/ipip.ts';
 import { checkInner, headerBytes, IPV4, PROTOCOL, totalLength } from '../packet/ipv4.ts';
-import { clampMss } from '../packet/tcp.ts';
+import { checkInner6, IPV6, totalLength6, trafficClass } from '../packet/ipv6.ts';
+import { clampMss, clampMss6 } from '../packet/tcp.ts';
 import { VERDICT } from '../packet/verdict.ts';
 import { DROPS_OUTBOUND, PEER_CELL, peerCell, TOTAL } from './counters.ts';
 import type { IcmpQueue } from './icmp-queue.ts';
-import { pathMtuOf, segmentBytes } from './path-mtu.ts';
+import { pathMtuOf, segmentBytes, segmentBytes6 } from './path-mtu.ts';
 import type { PlainOutbound } from './plain-outbound.ts';
 import { Segmenter } from './segmenter.ts';
 import { FRAGMENTS_MAX, type Slab, type Spare } from './slab.ts';
@@ -104,12 +108,13 @@ export class Outbound {
     const words = this.#words;
     this.#packets = 1;
     this.#headers = 0;
+    if (available > 0 && isIpv6(bytes, at)) return this.#forward6(bytes, at, available);
     const malformed = checkInner(bytes, at, available);
     if (malformed !== VERDICT.FORWARD) return malformed;
     const length = totalLength(bytes, at);
     let largest = length;
     if (gsoType(bytes, at) !== 0) {
-      largest = this.#readGso(bytes, at, length, available);
+      largest = this.#readGso(bytes, at, length, gsoHeaders(bytes, at, available));
       if (largest < 0) return VERDICT.INNER_MALFORMED;
     }
     // Addresses are i32 from here on: as u32 they cost 32 bytes of garbage a packet (bench/engine.bench.ts, readI32).
@@ -142,9 +147,57 @@ export class Outbound {
     return VERDICT.FORWARD;
   }
 
+  /**
+   * An IPv6 packet, the same rules as far as they are asked of it: its ends are never those of the tunnel, which are IPv4 addresses, and
+   * nobody but its sender fragments it. RFC 4213 §3.2.2: what is larger than the path carries is refused down to 1280 bytes; from there on
+   * the outer packet may be fragmented.
+   */
+  #forward6(bytes: Uint8Array, at: number, available: number): number {
+    const words = this.#words;
+    const malformed = checkInner6(bytes, at, available);
+    if (malformed !== VERDICT.FORWARD) return malformed;
+    const length = totalLength6(bytes, at);
+    let largest = length;
+    if (gsoType(bytes, at) !== 0) {
+      largest = this.#readGso(bytes, at, length, gsoHeaders6(bytes, at, available));
+      if (largest < 0) return VERDICT.INNER_MALFORMED;
+    }
+    const to = at + IPV6.DESTINATION;
+    const group = lookup6(
+      words,
+      readI32(bytes, to),
+      readI32(bytes, to + 4),
+      readI32(bytes, to + 8),
+      readI32(bytes, to + 12),
+    );
+    if (group <= LOCAL_GROUP) {
+      this.#answer6(ICMP6.UNREACHABLE, ICMP6.CODE_NO_ROUTE, 0, bytes, at, length);
+      return VERDICT.NO_ROUTE;
+    }
+    const peer = pickPeer(words, group, flowHash6(bytes, at));
+    if (peer < 0) {
+      this.#answer6(ICMP6.UNREACHABLE, ICMP6.CODE_ADDRESS_UNREACHABLE, 0, bytes, at, length);
+      return VERDICT.NO_GATEWAY;
+    }
+    const outerBytes = words[SETTINGS.OUTER_BYTES]!;
+    const pathMtu = pathMtuOf(words, peer);
+    const isTooBig = largest + outerBytes > pathMtu;
+    if (isTooBig && largest > IPV6.MTU_MIN) {
+      const mtu = Math.max(pathMtu - outerBytes, IPV6.MTU_MIN);
+      this.#answer6(ICMP6.TOO_BIG, 0, mtu, bytes, at, length);
+      return this.#dropOf(peer, VERDICT.TOO_BIG);
+    }
+    const gateway = peerAddress(words, peer);
+    const flags = isTooBig ? 0 : IPV4.DF;
+    if (this.#headers > 0) return this.#cut(bytes, at, length, peer, gateway, flags, isTooBig);
+    if (isTooBig) return this.#fragmentOuter(bytes, at, length, peer, pathMtu);
+    this.#clamp(bytes, at, pathMtu);
+    this.#emit(bytes, at, length, peer, gateway, flags);
+    return VERDICT.FORWARD;
+  }
+
   /** Bytes of the largest segment of a packet that is to be cut, or -1; keeps what else the vnet header says, which will be overwritten. */
-  #readGso(bytes: Uint8Array, at: number, length: number, available: number): number {
-    const headers = gsoHeaders(bytes, at, available);
+  #readGso(bytes: Uint8Array, at: number, length: number, headers: number): number {
     if (headers < 0) return -1;
     const size = gsoSize(bytes, at);
     const payload = length - headers;
@@ -202,8 +255,10 @@ export class Outbound {
 
   #sendSegment(bytes: Uint8Array, at: number, length: number, peer: number, gateway: number): number {
     const pathMtu = pathMtuOf(this.#words, peer);
-    if (length + this.#words[SETTINGS.OUTER_BYTES]! > pathMtu)
+    if (length + this.#words[SETTINGS.OUTER_BYTES]! > pathMtu) {
+      if (isIpv6(bytes, at)) return this.#fragmentOuter(bytes, at, length, peer, pathMtu);
       return this.#fragment(bytes, at, length, peer, pathMtu);
+    }
     this.#emit(bytes, at, length, peer, gateway, this.#outerDontFragment(bytes, at));
     return VERDICT.FORWARD;
   }
@@ -316,13 +371,18 @@ export class Outbound {
    */
   #clamp(bytes: Uint8Array, at: number, pathMtu: number): void {
     if ((this.#words[SETTINGS.FLAGS]! & SETTINGS_FLAG.CLAMP_MSS) === 0) return;
+    if (isIpv6(bytes, at)) {
+      this.#counters[TOTAL.MSS_CLAMPED]! += clampMss6(bytes, at, segmentBytes6(this.#words, pathMtu));
+      return;
+    }
     if (bytes[at + IPV4.PROTOCOL]! !== PROTOCOL.TCP) return;
     this.#counters[TOTAL.MSS_CLAMPED]! += clampMss(bytes, at, segmentBytes(this.#words, pathMtu));
   }
 
   /** Outer DF follows inner DF, and is set for all others too unless outer fragmentation was asked for (RFC 2003 §3.1, §5.1). */
   #outerDontFragment(bytes: Uint8Array, at: number): number {
-    if ((this.#words[SETTINGS.FLAGS]! & SETTINGS_FLAG.FRAGMENT_OUTER) === 0) return IPV4.DF;
+    if ((this.#words[SETTINGS.FLAGS]! & SETTINGS_FLAG.FRAGMENT_OUTER) === 0 || isIpv6(bytes, at))
+      return IPV4.DF;
     return readU16(bytes, at + IPV4.FRAGMENT) & IPV4.DF;
   }
 
@@ -343,13 +403,17 @@ export class Outbound {
   ): void {
     const words = this.#words;
     const port = peerWord(words, peer, PEER.UDP_PORT);
-    if (port !== 0) writeFouHeader(this.#out.view, at, length, fouSourcePort(flowHash(bytes, at)), port);
+    const is6 = isIpv6(bytes, at);
+    if (port !== 0) {
+      const hash = is6 ? flowHash6(bytes, at) : flowHash(bytes, at);
+      writeFouHeader(this.#out.view, at, length, fouSourcePort(hash), port);
+    }
     const shim = port === 0 ? 0 : FOU.HEADER_BYTES;
     const ttl = words[SETTINGS.TTL]!;
     const dscp = words[SETTINGS.DSCP]!;
     const compatibility = words[SETTINGS.FLAGS]! & SETTINGS_FLAG.ECN_COMPATIBILITY;
     const tos = outerTos(
-      bytes[at + IPV4.TOS]!,
+      is6 ? trafficClass(bytes, at) : bytes[at + IPV4.TOS]!,
       dscp === DSCP_INHERIT ? -1 : dscp,
       compatibility === 0 ? 0 : 1,
     );
@@ -360,10 +424,10 @@ export class Outbound {
       words[SETTINGS.SOURCE]! | 0,
       gateway,
       tos,
-      ttl === TTL_INHERIT ? bytes[at + IPV4.TTL]! : ttl,
+      ttl === TTL_INHERIT ? bytes[at + (is6 ? IPV6.HOP_LIMIT : IPV4.TTL)]! : ttl,
       id,
       flags,
-      port === 0 ? PROTOCOL.IPIP : PROTOCOL.UDP,
+      port !== 0 ? PROTOCOL.UDP : is6 ? PROTOCOL.IPV6 : PROTOCOL.IPIP,
     );
   }
 
@@ -395,10 +459,21 @@ export class Outbound {
   }
 
   #answer(type: number, code: number, rest: number, bytes: Uint8Array, at: number, length: number): void {
-    const queued = this.#icmp.push(type, code, rest, bytes, at, length);
+    this.#countAnswer(this.#icmp.push(type, code, rest, bytes, at, length));
+  }
+
+  #answer6(type: number, code: number, rest: number, bytes: Uint8Array, at: number, length: number): void {
+    this.#countAnswer(this.#icmp.push6(type, code, rest, bytes, at, length));
+  }
+
+  #countAnswer(queued: number): void {
     if (queued === 1) this.#counters[TOTAL.ICMP_QUEUED]! += 1;
     else if (queued < 0) this.#counters[TOTAL.ICMP_SUPPRESSED]! += 1;
   }
+}
+
+function isIpv6(bytes: Uint8Array, at: number): boolean {
+  return bytes[at]! >>> 4 === 6;
 }
 
 /** No verdict: the packet has to wait until the output batch has been sent. */

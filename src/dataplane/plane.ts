@@ -7,7 +7,7 @@ import { PEERS_MAX } from '../fib/layout.ts';
 import type { Native } from '../io/native.ts';
 import type { NextHopTable } from '../io/next-hop-table.ts';
 import { counterBytes, PEER_CELLS, peerCell } from './counters.ts';
-import { ICMP_QUEUE_BYTES, IcmpQueue, type SendIcmp, type TakeProbe } from './icmp-queue.ts';
+import { ICMP_QUEUE_BYTES, IcmpQueue, type SendIcmp, type SendIcmp6, type TakeProbe } from './icmp-queue.ts';
 import { SENT_HEADERS_BYTES, SentHeaders } from './sent-headers.ts';
 import { CONTROL, CONTROL_BYTES, CONTROL_CELL, type WorkerSetup } from './worker-setup.ts';
 
@@ -31,6 +31,7 @@ export interface Dataplane {
 /** Who takes what the engines leave to the main thread. */
 export interface SlowPath {
   readonly sendIcmp: SendIcmp;
+  readonly sendIcmp6: SendIcmp6;
   /** A probe came out of the tunnel, from a gateway in the FIB image. */
   readonly onProbe: TakeProbe;
 }
@@ -44,6 +45,7 @@ export interface WorkersSetup {
     readonly device: number;
     readonly underlay: number;
     readonly underlaySend: number;
+    readonly underlayIpv6?: number | undefined;
     /** Of `openPacketSocket`; only with `nextHops`. */
     readonly packetSocket?: number;
   }[];
@@ -161,6 +163,7 @@ export class WorkerPlane implements Dataplane {
         deviceDescriptor: descriptor.device,
         underlayDescriptor: descriptor.underlay,
         underlaySendDescriptor: descriptor.underlaySend,
+        underlayIpv6Descriptor: descriptor.underlayIpv6,
         packetSocket:
           nextHops === undefined || descriptor.packetSocket === undefined
             ? undefined
@@ -231,7 +234,7 @@ export class WorkerPlane implements Dataplane {
   #drainIcmp(): void {
     const { native, slowPath } = this.#options;
     native.wakeDrain(this.#icmpDescriptor);
-    for (const slot of this.#slots) slot.icmp.drain(slowPath.sendIcmp, slowPath.onProbe);
+    for (const slot of this.#slots) slot.icmp.drain(slowPath.sendIcmp, slowPath.onProbe, slowPath.sendIcmp6);
   }
 }
 

@@ -10,13 +10,21 @@ import { ICMP_QUEUE_BYTES, IcmpQueue } from './icmp-queue.ts';
 import type { Dataplane, SlowPath } from './plane.ts';
 import { SENT_HEADERS_BYTES, SentHeaders } from './sent-headers.ts';
 
+interface PortableUnderlay extends PacketIo {
+  /** Calls `wake` when packets wait. */
+  onReady(wake: () => void): void;
+  /** Those for which the kernel had no room. */
+  readonly dropped: number;
+}
+
 export interface PortableSetup {
   readonly native: Native;
   readonly device: PacketIo;
   readonly deviceDescriptor: number;
   readonly encapsulation: 'ipip' | 'fou';
-  /** Calls `wake` when packets wait; `dropped` counts those for which the kernel had no room. */
-  readonly underlay: PacketIo & { onReady(wake: () => void): void; readonly dropped: number };
+  readonly underlay: PortableUnderlay;
+  /** Of protocol 41; undefined where IPv6 comes in by the one above. */
+  readonly underlayIpv6: PortableUnderlay | undefined;
   /** COALESCE bits: what the device takes merged besides TCP. */
   readonly coalesceFeatures: number;
   readonly image: SharedArrayBuffer;
@@ -61,6 +69,7 @@ export class PortablePlane implements Dataplane {
     this.#engine = new Engine({
       device: setup.device,
       underlay: setup.underlay,
+      underlayIpv6: setup.underlayIpv6,
       offload: setup.native,
       coalesceFeatures: setup.coalesceFeatures,
       words: this.#words,
@@ -71,12 +80,14 @@ export class PortablePlane implements Dataplane {
       engines: 1,
     });
     setup.underlay.onReady(() => this.#run());
+    setup.underlayIpv6?.onReady(() => this.#run());
     this.#watcher = setup.native.watch(setup.deviceDescriptor, () => this.#run());
   }
 
   get counterBlocks(): readonly Float64Array[] {
     // Asked for when somebody looks: it is a system call.
-    if (!this.#stopped) this.#counters[TOTAL.OVERFLOWED] = this.#setup.underlay.dropped;
+    const { underlay, underlayIpv6 } = this.#setup;
+    if (!this.#stopped) this.#counters[TOTAL.OVERFLOWED] = underlay.dropped + (underlayIpv6?.dropped ?? 0);
     return [this.#counters];
   }
 
@@ -128,9 +139,10 @@ export class PortablePlane implements Dataplane {
       if (moved === 0) break;
     }
     if (!this.#engine.isBlocked) leaveEpoch(this.#words, READER);
-    const { device, underlay, slowPath } = this.#setup;
-    if (!this.#icmp.isEmpty) this.#icmp.drain(slowPath.sendIcmp, slowPath.onProbe);
-    this.#counters[TOTAL.SYSTEM_CALLS] = device.calls[0]! + underlay.calls[0]!;
+    const { device, underlay, underlayIpv6, slowPath } = this.#setup;
+    if (!this.#icmp.isEmpty) this.#icmp.drain(slowPath.sendIcmp, slowPath.onProbe, slowPath.sendIcmp6);
+    this.#counters[TOTAL.SYSTEM_CALLS] =
+      device.calls[0]! + underlay.calls[0]! + (underlayIpv6?.calls[0] ?? 0);
     return moved;
   }
 

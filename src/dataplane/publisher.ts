@@ -1,4 +1,4 @@
-import type { Cidr4 } from '../base/address.ts';
+import type { Cidr } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Fib } from '../fib/fib.ts';
 import type { ForwardedRoute, RouteChanges } from '../table/route.ts';
@@ -11,7 +11,7 @@ export interface HostRoutes {
    * old ones, nothing may still be.
    */
   add(routes: readonly ForwardedRoute[]): void;
-  remove(cidrs: readonly Cidr4[]): void;
+  remove(cidrs: readonly Cidr[]): void;
 }
 
 /**

@@ -5,6 +5,8 @@ export interface WorkerSetup {
   readonly deviceName: string;
   readonly deviceDescriptor: number;
   readonly underlayDescriptor: number;
+  /** Of protocol 41; undefined where IPv6 comes in by the one above. */
+  readonly underlayIpv6Descriptor: number | undefined;
   /** Packets for the underlay leave by this one. */
   readonly underlaySendDescriptor: number;
   /** Packets with a known next hop leave by this one instead. */

@@ -31,7 +31,10 @@ const TURNS_PER_OVERFLOW_CHECK = 255;
 const FRUITLESS_MAX = 16;
 const FRUITLESS_PAUSE_MS = 20;
 
-const READY_BITS = READY.DEVICE | READY.UNDERLAY;
+const READY_BITS = READY.DEVICE | READY.UNDERLAY | READY.UNDERLAY_IPV6;
+
+/** Descriptors of a wait: the sides in the order of their READY bits, and what wakes us. */
+const DESCRIPTORS = 4;
 
 function run(setup: WorkerSetup, native: Native): void {
   const words = new Uint32Array(setup.image);
@@ -39,10 +42,13 @@ function run(setup: WorkerSetup, native: Native): void {
   const control = new Int32Array(setup.control);
   const icmp = new IcmpQueue(setup.icmpQueue, systemClock);
   const underlay = new RawIp(native, setup.underlayDescriptor, setup.underlaySendDescriptor);
+  const { underlayIpv6Descriptor: fd } = setup;
+  const underlayIpv6 = fd === undefined ? undefined : new RawIp(native, fd);
   const device = new Tun(native, setup.deviceName, setup.deviceDescriptor, true);
   const engine = new Engine({
     device,
     underlay: sender(setup, native, underlay, counters),
+    underlayIpv6,
     offload: native,
     coalesceFeatures: setup.coalesceFeatures,
     words,
@@ -79,8 +85,17 @@ function run(setup: WorkerSetup, native: Native): void {
     if (ready === 0 || turns === 0) {
       counters[TOTAL.OVERFLOWED]! += underlay.takeOverflow();
       waiting.calls[0]! += 1;
+      if (underlayIpv6 !== undefined) {
+        counters[TOTAL.OVERFLOWED]! += underlayIpv6.takeOverflow();
+        waiting.calls[0]! += 1;
+      }
     }
-    counters[TOTAL.SYSTEM_CALLS] = callsBefore + waiting.calls[0]! + device.calls[0]! + underlay.calls[0]!;
+    counters[TOTAL.SYSTEM_CALLS] =
+      callsBefore +
+      waiting.calls[0]! +
+      device.calls[0]! +
+      underlay.calls[0]! +
+      (underlayIpv6 === undefined ? 0 : underlayIpv6.calls[0]!);
   }
   for (let turn = 0; turn < TURNS_AT_STOP; turn++) {
     if (!engine.isBlocked) enterEpoch(words, setup.engine);
@@ -110,7 +125,7 @@ class Waiting {
     this.#native = native;
     this.#engine = engine;
     this.#windows = Array.from({ length: READY_BITS + 1 }, () => new SpinWindow(setup.spinMaxUs));
-    this.#descriptors = Int32Array.of(0, 0, setup.wakeDescriptor);
+    this.#descriptors = Int32Array.of(0, 0, -1, setup.wakeDescriptor);
   }
 
   /** A mask of READY bits, and of one more for the descriptor that wakes us; 0 after a while without anything. */
@@ -120,10 +135,11 @@ class Waiting {
     // A side whose packets cannot go on is not read; its descriptor, ready all the time, would keep us from sleeping.
     descriptors[0] = (blocked & READY.DEVICE) === 0 ? this.#setup.deviceDescriptor : -1;
     descriptors[1] = (blocked & READY.UNDERLAY) === 0 ? this.#setup.underlayDescriptor : -1;
+    descriptors[2] = (blocked & READY.UNDERLAY_IPV6) === 0 ? (this.#setup.underlayIpv6Descriptor ?? -1) : -1;
     const isBlocked = blocked !== 0;
     const parkMs = isBlocked ? BLOCKED_PARK_MS : PARK_MS;
     const window = this.#windows[this.#last]!;
-    const ready = this.#native.wait(descriptors, 3, parkMs, isBlocked ? 0 : window.us, this.#spent);
+    const ready = this.#native.wait(descriptors, DESCRIPTORS, parkMs, isBlocked ? 0 : window.us, this.#spent);
     assert(ready >= 0, 'poll on open descriptors succeeds');
     this.calls[0]! += this.#spent[WAIT_CELL.CALLS]!;
     if (!isBlocked) window.learn(this.#spent[WAIT_CELL.MICROSECONDS]!);

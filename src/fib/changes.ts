@@ -32,7 +32,7 @@ export interface Changes {
 }
 
 /** A list of CIDRs with a group for each. */
-export interface Assignment {
+interface Assignment4 {
   readonly cidrs: readonly Cidr4[];
   readonly groups: Uint32Array;
 }
@@ -49,7 +49,7 @@ function prefixOrder(cidr: Cidr4): number {
 const INDEXES = 0x10_0000;
 
 /** Joins both lists; of equal CIDRs in `set` the last counts, and `set` counts before `removed`. `superseded` gets the groups that lost. */
-export function orderChanges(set: Assignment, removed: readonly Cidr4[], superseded: number[]): Changes {
+export function orderChanges(set: Assignment4, removed: readonly Cidr4[], superseded: number[]): Changes {
   const setKeys = sortedKeys(set.cidrs);
   const removedKeys = sortedKeys(removed);
   const room = set.cidrs.length + removed.length;

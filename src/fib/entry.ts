@@ -1,4 +1,4 @@
-import type { Address, Cidr4 } from '../base/address.ts';
+import type { Address, Cidr, Cidr4 } from '../base/address.ts';
 
 /**
  * A gateway of an entry. Flows are shared in proportion to `weight`, a whole number from 0 to GATEWAY_WEIGHT_MAX: to one of weight 0 nothing
@@ -11,7 +11,7 @@ export interface FibGateway {
 
 /** What is to be forwarded: a CIDR of a remote cluster and the gateways that reach it (1 to GATEWAYS_MAX, each address once). */
 export interface FibEntry {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   readonly cluster: string;
   readonly gateways: readonly FibGateway[];
 }

@@ -1,11 +1,21 @@
-import { type Address, type Cidr4, cidrKey, cidrOfKey, prefixMask } from '../base/address.ts';
+import {
+  type Address,
+  type Cidr,
+  type Cidr4,
+  type CidrKey,
+  cidrKey,
+  cidrOfKey,
+  isCidr4,
+  type OverlayAddress,
+  prefixMask,
+} from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { DECAPSULATE_FROM_MAX, LOCAL_CIDRS_MAX } from '../base/limits.ts';
 import { FOU_ENCAPSULATION_BYTES } from '../packet/fou.ts';
 import { IPIP_ENCAPSULATION_BYTES } from '../packet/ipip.ts';
 import { Arena } from './arena.ts';
 import { capacityError } from './capacity.ts';
-import { type Assignment, orderChanges } from './changes.ts';
+import { orderChanges } from './changes.ts';
 import { Clusters } from './clusters.ts';
 import type { FibEntry, FibSettings, FibStats, GatewayShare, PeerInfo } from './entry.ts';
 import { Groups } from './groups.ts';
@@ -34,11 +44,13 @@ import {
   ROOT_ENTRIES,
   SETTINGS,
   SETTINGS_FLAG,
+  SHARDS6_COUNT,
   TTL_INHERIT,
   UNIT_WORDS,
 } from './layout.ts';
 import { findPeer, peerWord } from './lookup.ts';
 import { Peers } from './peers.ts';
+import { type Assigned6, Prefixes6, type Staged6 } from './prefixes6.ts';
 import { Retired } from './retired.ts';
 import { type Staged, Trie } from './trie.ts';
 
@@ -49,8 +61,21 @@ export interface FibOptions {
   readonly capacityBytes?: number;
   /** A peer index that no reader can hold any more: zero its counters, it may be given to another gateway next. `address` is whose it was. */
   readonly onPeerReleased?: (peer: number, address: Address) => void;
+  /** A u32 that nobody can guess: where IPv6 prefixes lie in the image. */
+  readonly hashSeed?: number;
   /** For tests of epochs that wrap around. */
   readonly firstEpoch?: number;
+}
+
+/** A list of CIDRs with a group for each. */
+interface Assignment {
+  readonly cidrs: readonly Cidr[];
+  readonly groups: Uint32Array;
+}
+
+interface BothStaged {
+  readonly ipv4: Staged;
+  readonly ipv6: Staged6;
 }
 
 /** Given back at most in one change, so that the change after a large one does not pay for all it left behind. */
@@ -69,13 +94,15 @@ export class Fib {
   readonly #peers: Peers;
   readonly #groups: Groups;
   readonly #trie: Trie;
-  #local = new Set<number>();
+  readonly #prefixes6: Prefixes6;
+  #local = new Set<CidrKey>();
   /** Groups of remote entries whose CIDR is exactly a local one, by cidrKey: local wins, and they come back when it goes. */
-  #hidden = new Map<number, number>();
+  #hidden = new Map<CidrKey, number>();
 
   constructor(options: FibOptions = {}) {
     checkLayout();
     const { capacityBytes = ARENA_BYTES_DEFAULT, onPeerReleased = () => {}, firstEpoch = 1 } = options;
+    const { hashSeed = 0 } = options;
     assert(capacityBytes >= ARENA_BYTES_MIN, 'the arena holds at least ARENA_BYTES_MIN');
     assert(capacityBytes <= ARENA_BYTES_MAX, 'the arena holds at most ARENA_BYTES_MAX');
     const arenaWords = Math.floor(capacityBytes / 4 / UNIT_WORDS) * UNIT_WORDS;
@@ -91,6 +118,7 @@ export class Fib {
     this.#peers = new Peers(this.words, this.#retired, onPeerReleased);
     this.#groups = new Groups(this.words, this.#arena, this.#retired, this.#clusters, this.#peers);
     this.#trie = new Trie(this.words, this.#arena, this.#retired);
+    this.#prefixes6 = new Prefixes6(this.words, this.#arena, this.#retired, hashSeed);
   }
 
   /** Writes the settings, one word at a time: a packet that is under way may still see some of the old ones. */
@@ -116,20 +144,20 @@ export class Fib {
   }
 
   /** The CIDRs that are ours, instead of those given before. Of equal CIDRs local wins over remote; else the longest prefix wins. */
-  setLocal(cidrs: readonly Cidr4[]): void {
-    const wanted = new Set<number>();
+  setLocal(cidrs: readonly Cidr[]): void {
+    const wanted = new Set<CidrKey>();
     for (const cidr of cidrs) wanted.add(cidrKey(cidr));
     if (wanted.size > LOCAL_CIDRS_MAX)
       throw capacityError('local CIDRs', LOCAL_CIDRS_MAX, `${wanted.size} were given`);
-    const set: Cidr4[] = [];
+    const set: Cidr[] = [];
     const groups: number[] = [];
-    const removed: Cidr4[] = [];
+    const removed: Cidr[] = [];
     const hidden = new Map(this.#hidden);
     const retained: number[] = [];
     for (const key of wanted) {
       if (this.#local.has(key)) continue;
       const cidr = cidrOfKey(key);
-      const group = this.#trie.prefixes.get(cidr);
+      const group = this.#groupOf(cidr);
       if (group !== NO_GROUP) {
         hidden.set(key, group);
         retained.push(group);
@@ -148,7 +176,7 @@ export class Fib {
       }
     }
     const assignment = { cidrs: set, groups: Uint32Array.from(groups) };
-    const staged = this.#trie.stage(orderChanges(assignment, removed, []), false);
+    const staged = this.#stage(assignment, removed, false, []);
     for (const group of retained) this.#groups.retain(group);
     this.#hidden = hidden;
     this.#local = wanted;
@@ -161,7 +189,7 @@ export class Fib {
   }
 
   /** Adds or changes `set` and removes `removed`; a CIDR in both is set. Unknown CIDRs in `removed` are ignored. */
-  apply(set: readonly FibEntry[], removed: readonly Cidr4[]): void {
+  apply(set: readonly FibEntry[], removed: readonly Cidr[]): void {
     this.#change(set, removed, false);
   }
 
@@ -211,8 +239,9 @@ export class Fib {
   }
 
   /** The entry of the longest prefix that holds `address`, with its group. */
-  find(address: Address): { entry: FibEntry; group: number } | 'local' | undefined {
-    const found = this.#trie.prefixes.longest(address);
+  find(address: OverlayAddress): { entry: FibEntry; group: number } | 'local' | undefined {
+    const found =
+      typeof address === 'number' ? this.#trie.prefixes.longest(address) : this.#prefixes6.longest(address);
     if (found === undefined) return undefined;
     if (found.group === LOCAL_GROUP) return 'local';
     const { cluster, gateways } = this.#groups.describe(found.group);
@@ -220,8 +249,8 @@ export class Fib {
   }
 
   /** How the flows to exactly this CIDR are shared among its gateways; empty when it is no remote entry. */
-  share(cidr: Cidr4): GatewayShare[] {
-    const group = this.#trie.prefixes.get(cidr);
+  share(cidr: Cidr): GatewayShare[] {
+    const group = this.#groupOf(cidr);
     return group <= LOCAL_GROUP ? [] : this.#groups.shares(group);
   }
 
@@ -238,9 +267,9 @@ export class Fib {
 
   stats(): FibStats {
     const records = this.#peers.highWater * PEER_WORDS + this.#groups.highWater * GROUP_WORDS;
-    const tables = ROOT + ROOT_ENTRIES + PEER_HASH_WORDS + records;
+    const tables = ROOT + ROOT_ENTRIES + PEER_HASH_WORDS + SHARDS6_COUNT + records;
     return {
-      prefixes: this.#trie.prefixes.count,
+      prefixes: this.#trie.prefixes.count + this.#prefixes6.count,
       groups: this.#groups.count,
       peers: this.#peers.count,
       clusters: this.#clusters.count,
@@ -261,7 +290,7 @@ export class Fib {
     }
   }
 
-  #change(entries: readonly FibEntry[], removed: readonly Cidr4[], full: boolean): void {
+  #change(entries: readonly FibEntry[], removed: readonly Cidr[], full: boolean): void {
     if (entries.length > PREFIXES_MAX || removed.length > PREFIXES_MAX) {
       throw capacityError(
         'prefixes',
@@ -271,12 +300,12 @@ export class Fib {
     }
     const groups = this.#acquireAll(entries);
     const superseded: number[] = [];
-    const hidden = full ? new Map<number, number>() : new Map(this.#hidden);
+    const hidden = full ? new Map<CidrKey, number>() : new Map(this.#hidden);
     if (full) superseded.push(...this.#hidden.values());
-    let staged: Staged;
+    let staged: BothStaged;
     try {
       const visible = this.#hideLocal(entries, groups, removed, hidden, superseded);
-      staged = this.#trie.stage(orderChanges(visible.set, visible.removed, superseded), full);
+      staged = this.#stage(visible.set, visible.removed, full, superseded);
     } catch (cause) {
       for (const group of groups) this.#groups.release(group);
       this.#publish();
@@ -286,9 +315,41 @@ export class Fib {
     this.#commit(staged, superseded);
   }
 
-  #commit(staged: Staged, superseded: readonly number[]): void {
-    this.#trie.commit(staged);
-    for (const group of staged.tally.released) this.#groups.release(group);
+  #groupOf(cidr: Cidr): number {
+    return isCidr4(cidr) ? this.#trie.prefixes.get(cidr) : this.#prefixes6.get(cidr);
+  }
+
+  #stage(set: Assignment, removed: readonly Cidr[], full: boolean, superseded: number[]): BothStaged {
+    const cidrs4: Cidr4[] = [];
+    const groups4: number[] = [];
+    const removed4: Cidr4[] = [];
+    const changes6: Assigned6[] = [];
+    for (const cidr of removed) {
+      if (isCidr4(cidr)) removed4.push(cidr);
+      else changes6.push({ cidr, group: NO_GROUP });
+    }
+    for (const [i, cidr] of set.cidrs.entries()) {
+      const group = set.groups[i]!;
+      if (isCidr4(cidr)) {
+        cidrs4.push(cidr);
+        groups4.push(group);
+      } else changes6.push({ cidr, group });
+    }
+    const ordered = orderChanges({ cidrs: cidrs4, groups: Uint32Array.from(groups4) }, removed4, superseded);
+    const ipv4 = this.#trie.stage(ordered, full);
+    try {
+      return { ipv4, ipv6: this.#prefixes6.stage(changes6, full, superseded) };
+    } catch (cause) {
+      this.#trie.rollback(ipv4);
+      throw cause;
+    }
+  }
+
+  #commit({ ipv4, ipv6 }: BothStaged, superseded: readonly number[]): void {
+    this.#trie.commit(ipv4);
+    this.#prefixes6.commit(ipv6);
+    for (const group of ipv4.tally.released) this.#groups.release(group);
+    for (const group of ipv6.tally.released) this.#groups.release(group);
     for (const group of superseded) this.#groups.release(group);
     this.#publish();
   }
@@ -315,21 +376,21 @@ export class Fib {
   #hideLocal(
     entries: readonly FibEntry[],
     groups: Uint32Array,
-    removed: readonly Cidr4[],
-    hidden: Map<number, number>,
+    removed: readonly Cidr[],
+    hidden: Map<CidrKey, number>,
     superseded: number[],
-  ): { set: Assignment; removed: readonly Cidr4[] } {
+  ): { set: Assignment; removed: readonly Cidr[] } {
     if (this.#local.size === 0)
       return { set: { cidrs: entries.map((entry) => entry.cidr), groups }, removed };
-    const isLocal = (cidr: Cidr4) => this.#local.has(cidrKey(cidr));
-    const hide = (key: number, group: number) => {
+    const isLocal = (cidr: Cidr) => this.#local.has(cidrKey(cidr));
+    const hide = (key: CidrKey, group: number) => {
       const before = hidden.get(key) ?? NO_GROUP;
       if (before !== NO_GROUP) superseded.push(before);
       if (group === NO_GROUP) hidden.delete(key);
       else hidden.set(key, group);
     };
     for (const cidr of removed) if (isLocal(cidr)) hide(cidrKey(cidr), NO_GROUP);
-    const cidrs: Cidr4[] = [];
+    const cidrs: Cidr[] = [];
     const kept: number[] = [];
     for (let i = 0; i < entries.length; i++) {
       const { cidr } = entries[i]!;

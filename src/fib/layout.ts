@@ -9,6 +9,7 @@
  *            PEERS        65,536 records of 20 words
  *            PEER_HASH    two banks of 131,072 words; HEADER.PEER_HASH says which is read
  *            GROUPS       131,072 records of 4 words
+ *            SHARDS6      4,096 words: block offsets, 0 = empty
  *            ARENA        blocks of 16-word units: nodes, bucket blocks, the allow-list
  *
  * An entry (root slot or run) is 0: nothing; below 2^31: a group; with bit 31 set: the offset of a node block.
@@ -22,6 +23,14 @@
  *
  * The runs know only the prefixes that belong to the level of the node (/17 to /24, or /25 to /32), so a /8 that comes or goes changes
  * one word in each node below it and nothing else.
+ *
+ * IPv6 prefixes lie in a hash by (address, length), cut into shards by the top 12 bits of the hash, each a block that is written anew when it is too
+ * full. A trie would need up to a dozen dependent loads for what Calico hands out (/122), or compressed paths; a table has few lengths, and each
+ * costs one look. LENGTHS6 is a bitmap of the lengths in use.
+ *
+ * A shard block:   +0 slots - 1 | entries of 5 words: TAG, then the address, most significant word first
+ * A tag is 0: the slot was never used, a search ends; else bit 31, the length, and the group: 0 = removed. An entry keeps its address as long
+ * as its block lives, so that no reader compares half of one with half of another.
  *
  * A peer record:   ADDRESS | PATH_MTU | FLAGS | UDP_PORT | CLUSTERS, a bitmap of 16 words
  * A group record:  CLUSTER | MEMBERS (with a weight) | PEER (of the only one) | BUCKETS (block offset; 0 when none of several is alive)
@@ -99,6 +108,11 @@ export const SETTINGS_FLAG = {
 /** A bitmap of CLUSTERS_MAX bits: clusters that may be an inner destination of what comes out of the tunnel. */
 export const TRANSIT = 48;
 
+/** IPv6: a bitmap of the 129 prefix lengths in use, and what the hash starts from. */
+export const LENGTHS6 = 41;
+export const LENGTH6_WORDS = 5;
+export const HASH6_SEED = 46;
+
 const HEADER_WORDS = 64;
 export const READERS = HEADER_WORDS;
 /** What a reader's line holds while the reader is outside any epoch; epochs themselves are never 0. */
@@ -132,7 +146,18 @@ export const GROUPS = PEER_HASH_BANKS[1] + PEER_HASH_WORDS;
 export const GROUP = { CLUSTER: 0, MEMBERS: 1, PEER: 2, BUCKETS: 3 } as const;
 export const GROUP_WORDS = 4;
 
-export const ARENA = GROUPS + GROUPS_MAX * GROUP_WORDS;
+export const SHARDS6 = GROUPS + GROUPS_MAX * GROUP_WORDS;
+export const SHARDS6_COUNT = 4096;
+/** Leaves the top 12 bits of a hash. */
+export const SHARD6_SHIFT = 20;
+export const ENTRY6 = { TAG: 0, ADDRESS: 1 } as const;
+export const ENTRY6_WORDS = 5;
+export const TAG6 = { USED: -0x8000_0000, LENGTH_SHIFT: 20, GROUP_MASK: 0x000f_ffff } as const;
+/** A shard that holds this many slots is one block of the arena still. A million prefixes are 256 a shard. */
+export const SHARD6_SLOTS_MIN = 8;
+export const SHARD6_SLOTS_MAX = 512;
+
+export const ARENA = SHARDS6 + SHARDS6_COUNT;
 /** A cache line, which most nodes fit. Units of 4 words would save a tenth of the image and need four times the bookkeeping beside it. */
 export const UNIT_WORDS = 16;
 
@@ -162,6 +187,12 @@ export function checkLayout(): void {
   );
   assert(PEERS_MAX <= 65_536, 'a peer index fits 16 bits');
   assert(GROUPS_MAX <= 2 ** 17, 'a group fits 17 bits');
+  assert(SHARDS6_COUNT === 2 ** (32 - SHARD6_SHIFT), 'the shard shift leaves the number of a shard');
+  assert(GROUPS_MAX <= TAG6.GROUP_MASK, 'a group fits its field in a tag');
+  assert(
+    LENGTHS6 + LENGTH6_WORDS <= HASH6_SEED && HASH6_SEED < TRANSIT,
+    'the words of IPv6 lie before the transit bitmap',
+  );
   assert(PEER_HASH_WORDS === 2 ** (32 - PEER_HASH_SHIFT), 'the peer hash shift fits the size of a bank');
   assert(TRANSIT + CLUSTERS_MAX / 32 <= HEADER_WORDS, 'the transit bitmap ends before the reader lines');
   assert(CLUSTERS_MAX % 32 === 0, 'the cluster bitmap fills its words');

@@ -26,7 +26,7 @@ export interface IcmpFeedSetup {
 /**
  * Takes the ICMP errors that come back from the underlay and turns those about our own packets into soft state (RFC 2003 §5) and into
  * errors for the senders of the inner packets (§4). Anybody can send ICMP, so an error counts only when it quotes a packet from us to a
- * peer of ours, of protocol 4, or with fou of UDP to the port of that peer.
+ * peer of ours, of protocol 4 or 41, or with fou of UDP to the port of that peer.
  */
 export class IcmpFeed {
   readonly #setup: IcmpFeedSetup;
@@ -105,8 +105,9 @@ export class IcmpFeed {
 
 /** Whether the packet quoted at `quote`, a whole header and 8 bytes, is one that carries others to a peer. */
 function isEncapsulated(packet: Uint8Array, quote: number, udpPort: number): boolean {
-  if (udpPort === 0) return packet[quote + IPV4.PROTOCOL] === PROTOCOL.IPIP;
-  if (packet[quote + IPV4.PROTOCOL] !== PROTOCOL.UDP || isFragment(packet, quote)) return false;
+  const protocol = packet[quote + IPV4.PROTOCOL];
+  if (udpPort === 0) return protocol === PROTOCOL.IPIP || protocol === PROTOCOL.IPV6;
+  if (protocol !== PROTOCOL.UDP || isFragment(packet, quote)) return false;
   return readU16(packet, quote + headerBytes(packet, quote) + FOU.DESTINATION_PORT) === udpPort;
 }
 

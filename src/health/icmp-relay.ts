@@ -146,7 +146,9 @@ export class IcmpRelay {
     const at = quote + headerBytes(packet, quote);
     if (at + INNER_QUOTE_BYTES_MIN > end || isFragment(packet, quote)) return undefined;
     const sent = new Uint8Array(SENT_HEAD_BYTES);
-    return this.#setup.recall(peer, readU16(packet, quote + IPV4.ID), packet, at, sent) ? sent : undefined;
+    const isKnown = this.#setup.recall(peer, readU16(packet, quote + IPV4.ID), packet, at, sent);
+    // The sender of an IPv6 packet hears of a path that is too narrow with its next one, from the gateway.
+    return isKnown && sent[0]! >>> 4 === 4 ? sent : undefined;
   }
 
   /** The bucket of the peer first: one whose path is broken must not use up what all have. */

@@ -1,10 +1,18 @@
+import { existsSync } from 'node:fs';
 import type { Address } from '../base/address.ts';
+import { addressAt6 } from '../base/address6.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import { IcmpSocket } from '../io/icmp-socket.ts';
+import { Icmp6Socket } from '../io/icmp6-socket.ts';
+import { ICMP6 } from '../packet/icmp6.ts';
+import { IPV6 } from '../packet/ipv6.ts';
 import { IcmpFeed } from './icmp-feed.ts';
 import { IcmpRelay, type IcmpRelayCounts, type IcmpRelaySetup } from './icmp-relay.ts';
 import type { PathMtuChange, PathMtuTable } from './path-mtu.ts';
+
+/** There where the kernel has IPv6, whatever is enabled. */
+const IPV6_OF_KERNEL = '/proc/net/if_inet6';
 
 export interface UnderlayIcmpSetup {
   readonly pathMtu: PathMtuTable;
@@ -28,6 +36,8 @@ export class UnderlayIcmp {
   readonly #feed: IcmpFeed;
   readonly #relay: IcmpRelay;
   #socket: IcmpSocket | undefined;
+  /** None on a host without IPv6, which has nobody to send to. */
+  #socket6: Icmp6Socket | undefined;
   #unsent = 0;
 
   constructor(setup: UnderlayIcmpSetup) {
@@ -40,6 +50,7 @@ export class UnderlayIcmp {
     try {
       this.#socket = IcmpSocket.open();
       this.#socket.onReceive((packet) => this.#feed.receive(packet));
+      if (existsSync(IPV6_OF_KERNEL)) this.#socket6 = Icmp6Socket.open();
       return undefined;
     } catch (thrown) {
       return messageOf(thrown);
@@ -52,6 +63,13 @@ export class UnderlayIcmp {
     if (failure !== undefined) this.#unsent += 1;
   };
 
+  /** The same to the source of the IPv6 packet that the message quotes. */
+  readonly send6 = (message: Uint8Array): void => {
+    const destination = addressAt6(message, ICMP6.HEADER_BYTES + IPV6.SOURCE);
+    const failure = this.#socket6 === undefined || this.#socket6.send(destination, message);
+    if (failure !== undefined) this.#unsent += 1;
+  };
+
   /** Lets what was learned long ago expire. Call every few seconds. */
   expire(): void {
     this.#feed.expire();
@@ -59,6 +77,7 @@ export class UnderlayIcmp {
 
   close(): void {
     this.#socket?.close();
+    this.#socket6?.close();
   }
 
   get unsent(): number {

@@ -1,4 +1,12 @@
-import { type Address, type Cidr4, cidrKey, cidrOfKey, formatCidr } from '../base/address.ts';
+import {
+  type Address,
+  type Cidr,
+  type Cidr4,
+  cidrKey,
+  cidrOfKey,
+  formatCidr,
+  isCidr4,
+} from '../base/address.ts';
 import type { Netlink } from '../io/netlink.ts';
 import {
   HOP_WEIGHT_MAX,
@@ -32,13 +40,20 @@ const FAILURES_SHOWN = 3;
 
 type Gateways = ForwardedRoute['gateways'];
 
+type DirectRow = RouteRow & { readonly cidr: Cidr4 };
+
 /** Of routes whose metric is `tunnelMetric`. Negative: there is no better metric, and so no direct route. */
 export function directMetric(tunnelMetric: number): number {
   return tunnelMetric - 1;
 }
 
 /** Whether a kernel route looks like one of ours past the tunnel: a next hop on every way, and our table and metric. */
-export function isDirectRow(route: KernelRoute, table: number, tunnelMetric: number): boolean {
+export function isDirectRow(
+  route: KernelRoute,
+  table: number,
+  tunnelMetric: number,
+): route is KernelRoute & { readonly cidr: Cidr4 } {
+  if (!isCidr4(route.cidr)) return false;
   if (route.table !== table || route.metric !== directMetric(tunnelMetric)) return false;
   if (route.type !== ROUTE_TYPE.UNICAST || route.hops.length === 0) return false;
   return route.hops.every((hop) => hop.gateway !== undefined);
@@ -46,7 +61,7 @@ export function isDirectRow(route: KernelRoute, table: number, tunnelMetric: num
 
 /**
  * Kernel routes past the tunnel (`tunnel.mode: cross-subnet`): where all gateways of a route are on the underlay's own segment, packets go
- * to them without encapsulation.
+ * to them without encapsulation. CIDRs of IPv6 always take the tunnel: there is no next hop for them in an IPv4 underlay.
  *
  * Each lies over the route to the tunnel, with a metric one better, and does not replace it. So going direct and going back are one
  * insertion or removal each, between which no packet is without a way; and when the kernel removes such a route by itself, because the
@@ -73,7 +88,7 @@ export class DirectRoutes {
   }
 
   /** A route that goes through the tunnel though one of its gateways is on the segment, and may send to us past the tunnel. */
-  get mixed(): Cidr4 | undefined {
+  get mixed(): Cidr | undefined {
     for (const key of this.#mixed) return cidrOfKey(key);
     return undefined;
   }
@@ -107,13 +122,18 @@ export class DirectRoutes {
   /** After the routes to the tunnel are in place. */
   set(routes: readonly Pick<ForwardedRoute, 'cidr' | 'gateways'>[]): void {
     if (this.#mode !== 'cross-subnet') return;
-    for (const { cidr, gateways } of routes) this.#wanted.set(cidrKey(cidr), gateways);
-    if (this.#isReconciled) this.#settle(routes.map(({ cidr }) => cidrKey(cidr)));
+    const keys: number[] = [];
+    for (const { cidr, gateways } of routes) {
+      if (!isCidr4(cidr)) continue;
+      this.#wanted.set(cidrKey(cidr), gateways);
+      keys.push(cidrKey(cidr));
+    }
+    if (this.#isReconciled) this.#settle(keys);
   }
 
   /** Before the routes to the tunnel go. */
-  remove(cidrs: readonly Cidr4[]): void {
-    const keys = cidrs.map(cidrKey);
+  remove(cidrs: readonly Cidr[]): void {
+    const keys = cidrs.filter(isCidr4).map((cidr) => cidrKey(cidr));
     for (const key of keys) {
       this.#wanted.delete(key);
       this.#mixed.delete(key);
@@ -178,8 +198,8 @@ export class DirectRoutes {
 
   /** Brings the routes with these keys to where their gateways are now. Returns how many were changed. */
   #settle(keys: readonly number[]): number {
-    const added: RouteRow[] = [];
-    const replaced: RouteRow[] = [];
+    const added: DirectRow[] = [];
+    const replaced: DirectRow[] = [];
     const withdrawn: number[] = [];
     for (const key of keys) {
       const ways = this.#waysFor(key);
@@ -211,7 +231,7 @@ export class DirectRoutes {
     return waysTo(used);
   }
 
-  #install(how: 'addRoutes' | 'replaceRoutes', rows: readonly RouteRow[]): void {
+  #install(how: 'addRoutes' | 'replaceRoutes', rows: readonly DirectRow[]): void {
     for (let start = 0; start < rows.length; start += ROUTES_AT_ONCE) {
       const some = rows.slice(start, start + ROUTES_AT_ONCE);
       for (const row of some) {
@@ -244,7 +264,7 @@ export class DirectRoutes {
     this.#setup.segment.keepOnly(used);
   }
 
-  #row(key: number, ways: readonly RowWay[]): RouteRow {
+  #row(key: number, ways: readonly RowWay[]): DirectRow {
     const { table, protocol, source, segment } = this.#setup;
     const base = {
       ...this.#removal(cidrOfKey(key)),
@@ -257,7 +277,7 @@ export class DirectRoutes {
   }
 
   /** Whatever device and ways it has. */
-  #removal(cidr: Cidr4): RouteRow {
+  #removal(cidr: Cidr4): DirectRow {
     const { table, tunnelMetric, protocol } = this.#setup;
     return { cidr, deviceIndex: 0, table, metric: directMetric(tunnelMetric), protocol };
   }

@@ -1,4 +1,4 @@
-import { type Address, formatAddress, formatCidr } from '../base/address.ts';
+import { type Cidr, formatAddress, formatCidr, isCidr4, type OverlayAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -61,7 +61,8 @@ export class HostKeeper {
 
   constructor(setup: HostKeeperSetup) {
     this.#setup = setup;
-    const groups = NOTICE_GROUP.LINKS | NOTICE_GROUP.ADDRESSES | NOTICE_GROUP.ROUTES;
+    const { LINKS, ADDRESSES, ROUTES, ROUTES6 } = NOTICE_GROUP;
+    const groups = LINKS | ADDRESSES | ROUTES | ROUTES6;
     this.#subscription = new NetlinkSubscription(
       setup.native,
       groups,
@@ -132,7 +133,8 @@ export class HostKeeper {
     const { routes, device, protocol, onDoubt } = this.#setup;
     // What we remove ourselves is no longer wanted by the time the notice arrives.
     if (routes.isMissed(route)) this.#settle();
-    else if (route.protocol !== protocol && route.deviceIndex !== device.index) onDoubt([route.cidr]);
+    else if (isCidr4(route.cidr) && route.protocol !== protocol && route.deviceIndex !== device.index)
+      onDoubt([route.cidr]);
   }
 
   /** Puts device and routes right, once nothing happened for a moment, and looks at everything else too. */
@@ -170,7 +172,7 @@ export class HostKeeper {
 
   #problems(): HostProblem[] {
     const { device, routes, underlay, isMainTable } = this.#setup;
-    const problems = [...device.problems, ...checkForwarding(device.name)];
+    const problems = [...device.problems, ...checkForwarding(device.name, routes.hasIpv6)];
     const mixed = routes.direct.mixed;
     problems.push(
       ...checkDirectReversePath(underlay().deviceName, mixed === undefined ? undefined : formatCidr(mixed)),
@@ -211,12 +213,17 @@ export class HostKeeper {
   #bypassedRoutes(): HostProblem[] {
     const { netlink, routes } = this.#setup;
     for (const cidr of routes.sample(ROUTES_ASKED)) {
-      const asked: Address = cidr.prefixLength >= 31 ? cidr.address : cidr.address + 1;
+      const asked = firstHost(cidr);
       const answer = netlink.routeTo(asked);
       if (answer === undefined || routes.isOurWay(answer)) continue;
-      const message = `packets for ${formatAddress(asked)} (in ${formatCidr(cidr)}) do not take our route but a more preferred one, past the tunnel; see: ip route get ${formatAddress(asked)}`;
+      const message = `packets for ${formatAddress(asked)} (in ${formatCidr(cidr)}) do not take our route but a more preferred one, past the tunnel; see: ip ${isCidr4(cidr) ? '' : '-6 '}route get ${formatAddress(asked)}`;
       return [{ setting: 'routes', message, isFatal: false }];
     }
     return [];
   }
+}
+
+function firstHost(cidr: Cidr): OverlayAddress {
+  if (isCidr4(cidr)) return cidr.prefixLength >= 31 ? cidr.address : cidr.address + 1;
+  return cidr.prefixLength >= 127 ? cidr.address : cidr.address + 1n;
 }

@@ -1,4 +1,4 @@
-import { type Address, cidrHolds, formatAddress } from '../base/address.ts';
+import { type Address, cidrHolds, formatAddress, isCidr4 } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -250,7 +250,7 @@ export class NextHops {
         this.#noticeNeighbour(notice.neighbour);
         return;
       case 'route':
-        this.#doubts.add([notice.route.cidr]);
+        if (isCidr4(notice.route.cidr)) this.#doubts.add([notice.route.cidr]);
         return;
       case 'link':
         this.#noticeLink(notice.link, notice.isRemoved);

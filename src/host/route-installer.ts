@@ -1,7 +1,7 @@
 import type { Address } from '../base/address.ts';
-import { type Cidr4, cidrKey, cidrOfKey, formatCidr } from '../base/address.ts';
+import { type Cidr, type CidrKey, cidrKey, cidrOfKey, formatCidr, isCidr4 } from '../base/address.ts';
 import type { Netlink, RouteAnswer } from '../io/netlink.ts';
-import type { KernelRoute, RouteRow } from '../io/netlink-route.ts';
+import { type KernelRoute, type RouteRow, shownMetric } from '../io/netlink-route.ts';
 import type { ForwardedRoute } from '../table/route.ts';
 import { DirectRoutes, isDirectRow, type TunnelMode } from './direct-routes.ts';
 import type { Segment } from './segment.ts';
@@ -19,6 +19,8 @@ export interface RouteInstallerSetup {
   readonly mode: TunnelMode;
   /** The underlay's. */
   readonly segment: Segment;
+  /** Called before any route of IPv6 is installed: the device must take such routes then. */
+  readonly onIpv6: () => void;
 }
 
 /** Routes handed to the kernel at a time: what is made for them is garbage before it is old (100,000 at once keep 40 MB for good). */
@@ -35,8 +37,8 @@ const FAILURES_SHOWN = 3;
 export class RouteInstaller {
   readonly direct: DirectRoutes;
   readonly #setup: RouteInstallerSetup;
-  readonly #wanted = new Set<number>();
-  readonly #refused = new Map<number, string>();
+  readonly #wanted = new Set<CidrKey>();
+  readonly #refused = new Map<CidrKey, string>();
   #isReconciled = false;
 
   constructor(setup: RouteInstallerSetup) {
@@ -59,7 +61,7 @@ export class RouteInstaller {
   /** Installs routes, or, before the first `reconcile`, only notes them: a predecessor's may be there already. */
   add(routes: readonly Pick<ForwardedRoute, 'cidr' | 'gateways'>[]): void {
     // A route whose gateways changed leads to the device as before.
-    const fresh: Cidr4[] = [];
+    const fresh: Cidr[] = [];
     for (const { cidr } of routes) {
       if (this.#wanted.has(cidrKey(cidr))) continue;
       this.#wanted.add(cidrKey(cidr));
@@ -69,7 +71,7 @@ export class RouteInstaller {
     this.direct.set(routes);
   }
 
-  remove(cidrs: readonly Cidr4[]): void {
+  remove(cidrs: readonly Cidr[]): void {
     this.direct.remove(cidrs);
     for (const cidr of cidrs) {
       this.#wanted.delete(cidrKey(cidr));
@@ -89,19 +91,23 @@ export class RouteInstaller {
     const isFirst = !this.#isReconciled;
     this.#isReconciled = true;
     const { netlink, table, protocol, deviceIndex, metric, source } = this.#setup;
-    const present = new Set<number>();
+    const present = new Set<CidrKey>();
     const unwanted: RouteRow[] = [];
     const direct: KernelRoute[] = [];
     for (const route of netlink.routes({ protocol })) {
       if (isDirectRow(route, table, metric)) direct.push(route);
       // Another gateway with a device of its own may share the protocol number: its routes are not ours.
       if (route.deviceIndex !== deviceIndex) continue;
-      const isAsWanted = route.table === table && route.metric === metric && (route.source ?? 0) === source;
+      const wantedSource = isCidr4(route.cidr) ? source : 0;
+      const isAsWanted =
+        route.table === table &&
+        route.metric === shownMetric(route.cidr, metric) &&
+        (route.source ?? 0) === wantedSource;
       if (isAsWanted && this.#wanted.has(cidrKey(route.cidr))) present.add(cidrKey(route.cidr));
       else
         unwanted.push({ cidr: route.cidr, deviceIndex, table: route.table, metric: route.metric, protocol });
     }
-    const missing: Cidr4[] = [];
+    const missing: Cidr[] = [];
     for (const key of this.#wanted) if (!present.has(key)) missing.push(cidrOfKey(key));
     if (unwanted.length > 0) netlink.removeRoutes(unwanted);
     this.#refused.clear();
@@ -119,15 +125,21 @@ export class RouteInstaller {
   }
 
   /** Some of what is wanted, to ask the kernel about. */
-  sample(count: number): Cidr4[] {
+  sample(count: number): Cidr[] {
     const step = Math.max(1, Math.floor(this.#wanted.size / count));
-    const sample: Cidr4[] = [];
+    const sample: Cidr[] = [];
     let index = 0;
     for (const key of this.#wanted) {
       if (index++ % step === 0) sample.push(cidrOfKey(key));
       if (sample.length === count) break;
     }
     return sample;
+  }
+
+  /** Whether any route of IPv6 is wanted. */
+  get hasIpv6(): boolean {
+    for (const key of this.#wanted) if (typeof key === 'bigint') return true;
+    return false;
   }
 
   /** No route of ours leads to the device though some should. */
@@ -146,14 +158,15 @@ export class RouteInstaller {
     return `the kernel refused routes: ${shown.join(', ')}${more}; packets for them do not reach the tunnel`;
   }
 
-  #install(cidrs: readonly Cidr4[]): void {
+  #install(cidrs: readonly Cidr[]): void {
     for (let start = 0; start < cidrs.length; start += ROUTES_AT_ONCE) {
       this.#installSome(cidrs.slice(start, start + ROUTES_AT_ONCE));
     }
   }
 
-  #installSome(cidrs: readonly Cidr4[]): void {
+  #installSome(cidrs: readonly Cidr[]): void {
     for (const cidr of cidrs) this.#refused.delete(cidrKey(cidr));
+    if (cidrs.some((cidr) => !isCidr4(cidr))) this.#setup.onIpv6();
     for (const failure of this.#setup.netlink.addRoutes(cidrs.map((cidr) => this.#row(cidr)))) {
       const why =
         failure.errno === 'EEXIST'
@@ -163,8 +176,8 @@ export class RouteInstaller {
     }
   }
 
-  #row(cidr: Cidr4): RouteRow {
+  #row(cidr: Cidr): RouteRow {
     const { deviceIndex, table, metric, protocol, source } = this.#setup;
-    return { cidr, deviceIndex, table, metric, protocol, source };
+    return { cidr, deviceIndex, table, metric, protocol, source: isCidr4(cidr) ? source : 0 };
   }
 }

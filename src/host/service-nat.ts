@@ -1,5 +1,5 @@
 import { release } from 'node:os';
-import type { Cidr4 } from '../base/address.ts';
+import { type Cidr, isCidr4 } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
@@ -34,14 +34,23 @@ export function openServiceNat(parts: ServiceNatParts): NatRules {
   });
 }
 
-/** What the rules have to be, of the configuration and of what was learned. `local` is all of it without overlaps. */
+/** What the rules have to be, of the configuration and of what was learned. `local` is all of it without overlaps. The rules are for IPv4. */
 export function natWish(
   config: Config,
   underlayDevice: string,
   learned: readonly LocalCidr[],
-  local: readonly Cidr4[],
+  local: readonly Cidr[],
 ): NatWish {
   const { cidrs, masquerade, keepSource } = config.services;
-  const services = learned.filter(({ use }) => use === 'services').map(({ cidr }) => cidr);
-  return { masquerade, keepSource, services: [...cidrs, ...services], local, underlayDevice };
+  const services = learned
+    .filter(({ use }) => use === 'services')
+    .map(({ cidr }) => cidr)
+    .filter(isCidr4);
+  return {
+    masquerade,
+    keepSource,
+    services: [...cidrs, ...services],
+    local: local.filter(isCidr4),
+    underlayDevice,
+  };
 }

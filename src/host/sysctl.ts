@@ -48,8 +48,10 @@ const STRICT = 1;
  */
 export function prepareDeviceSysctls(device: string): HostProblem[] {
   const problems: HostProblem[] = [];
-  // The kernel would send IPv6 router solicitations and multicast reports into a tunnel that carries IPv4.
-  writeSysctl(`net/ipv6/conf/${device}/disable_ipv6`, '1');
+  // The kernel would send router solicitations and multicast reports into a tunnel that has nobody to answer them. Not where a predecessor
+  // let IPv6 in: that would take its routes away, which bear traffic.
+  if (readSysctl(`net/ipv6/conf/${device}/${ADDRESS_MODE}`) !== NO_LINK_LOCAL)
+    writeSysctl(`net/ipv6/conf/${device}/disable_ipv6`, '1');
   if (!writeSysctl(`net/ipv4/conf/${device}/rp_filter`, '2')) {
     if (reversePathFilter(device) === STRICT) {
       problems.push({
@@ -62,8 +64,18 @@ export function prepareDeviceSysctls(device: string): HostProblem[] {
   return problems;
 }
 
+const ADDRESS_MODE = 'addr_gen_mode';
+/** IN6_ADDR_GEN_MODE_NONE of linux/if_link.h: without a link-local address the kernel solicits no routers. */
+const NO_LINK_LOCAL = '1';
+
+/** Lets the device have routes of IPv6. A kernel that refuses them all the same says why, in the problem of the routes. */
+export function admitIpv6(device: string): void {
+  writeSysctl(`net/ipv6/conf/${device}/${ADDRESS_MODE}`, NO_LINK_LOCAL);
+  writeSysctl(`net/ipv6/conf/${device}/disable_ipv6`, '0');
+}
+
 /** What must hold for the host to forward between its pods and the tunnel. */
-export function checkForwarding(device: string): HostProblem[] {
+export function checkForwarding(device: string, needsIpv6: boolean): HostProblem[] {
   const problems: HostProblem[] = [];
   const forwarding = readSysctl(`net/ipv4/conf/${device}/forwarding`) ?? readSysctl('net/ipv4/ip_forward');
   if (readSysctl('net/ipv4/ip_forward') === '0' || forwarding === '0') {
@@ -71,6 +83,15 @@ export function checkForwarding(device: string): HostProblem[] {
       setting: 'ip_forward',
       message: `the kernel does not forward: net.ipv4.ip_forward or net.ipv4.conf.${device}.forwarding is 0, so no pod reaches the tunnel; run: sysctl -w net.ipv4.ip_forward=1`,
       isFatal: true,
+    });
+  }
+  // The setting of a device counts for nothing: the kernel forwards IPv6 by that of `all` (ip6_forward of net/ipv6/ip6_output.c).
+  if (needsIpv6 && readSysctl('net/ipv6/conf/all/forwarding') === '0') {
+    problems.push({
+      setting: 'ipv6_forwarding',
+      message:
+        'the kernel does not forward IPv6: net.ipv6.conf.all.forwarding is 0, so no IPv6 of a pod reaches the tunnel; run: sysctl -w net.ipv6.conf.all.forwarding=1',
+      isFatal: false,
     });
   }
   return problems;

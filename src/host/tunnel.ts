@@ -19,6 +19,7 @@ import { HostKeeper, type HostKeeperSetup } from './host-keeper.ts';
 import { PacketTransmit } from './packet-transmit.ts';
 import { RouteInstaller } from './route-installer.ts';
 import { Segment } from './segment.ts';
+import { admitIpv6 } from './sysctl.ts';
 import type { UnderlayFollower } from './underlay-follower.ts';
 
 /** RT_TABLE_MAIN of linux/rtnetlink.h. */
@@ -91,6 +92,7 @@ export function openTunnel(parts: TunnelParts): Tunnel {
       source: tunnel.address ?? 0,
       mode: tunnel.mode,
       segment,
+      onIpv6: () => admitIpv6(device.name),
     });
     keeper = new HostKeeper({
       native,
@@ -175,16 +177,23 @@ function workerPlane(
   transmit: PacketTransmit | undefined,
 ): Dataplane {
   const { native, config, follower, fib, clock, logger, slowPath } = parts;
+  // With fou IPv6 comes to the same port.
+  const isFou = config.tunnel.encapsulation === 'fou';
   const descriptors = device.queues.map((queue, index) => {
-    const socket = openRawIp(native, {
+    const options = {
       address: follower.current.address,
-      protocol: underlayProtocol(config),
       receiveBufferBytes: config.tunnel.receiveBuffer,
       sendBufferBytes: config.tunnel.sendBuffer,
       worker: { index, count: device.queues.length },
-    });
+    };
+    const socket = openRawIp(native, { ...options, protocol: underlayProtocol(config) });
     sockets.push(socket);
-    const own = { device: queue.fd, underlay: socket.fd, underlaySend: socket.sendFd };
+    const ipv6 = isFou ? undefined : openRawIp(native, { ...options, protocol: 'ipv6' });
+    if (ipv6 !== undefined) sockets.push(ipv6);
+    const own = {
+      ...{ device: queue.fd, underlay: socket.fd, underlaySend: socket.sendFd },
+      underlayIpv6: ipv6?.fd,
+    };
     return transmit === undefined ? own : { ...own, packetSocket: transmit.openSocket() };
   });
   return new WorkerPlane({
@@ -205,13 +214,16 @@ function workerPlane(
 
 function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: UnderlaySocket[]): Dataplane {
   const { native, config, follower, fib, clock, slowPath } = parts;
-  const socket = RawSocketIo.open({
+  const options = {
     address: follower.current.address,
-    protocol: underlayProtocol(config),
     receiveBufferBytes: config.tunnel.receiveBuffer,
     sendBufferBytes: config.tunnel.sendBuffer,
-  });
+  };
+  const socket = RawSocketIo.open({ ...options, protocol: underlayProtocol(config) });
   sockets.push(socket);
+  const isFou = config.tunnel.encapsulation === 'fou';
+  const ipv6 = isFou ? undefined : RawSocketIo.open({ ...options, protocol: 'ipv6' });
+  if (ipv6 !== undefined) sockets.push(ipv6);
   const queue = device.queues[0]!;
   return new PortablePlane({
     native,
@@ -219,6 +231,7 @@ function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: Underl
     deviceDescriptor: queue.fd,
     encapsulation: config.tunnel.encapsulation,
     underlay: socket,
+    underlayIpv6: ipv6,
     coalesceFeatures: device.coalesceFeatures,
     image: fib.buffer,
     clock,

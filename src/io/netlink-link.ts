@@ -21,6 +21,7 @@ const IFF_NOARP = 0x80;
 const LINK_FIXED_BYTES = 16;
 const ADDRESS_FIXED_BYTES = 8;
 export const AF_INET = 2;
+export const AF_INET6 = 10;
 
 /** Where an address holds (rtnetlink(7)): nobody is ever sent to with a source of scope HOST. */
 export const ADDRESS_SCOPE = { UNIVERSE: 0, HOST: 254 } as const;

@@ -1,6 +1,6 @@
-import { type Address, type Cidr4, prefixMask } from '../base/address.ts';
+import { type Address, addressBits, type Cidr, networkOf, type OverlayAddress } from '../base/address.ts';
 import { GATEWAYS_MAX } from '../base/limits.ts';
-import { AF_INET } from './netlink-link.ts';
+import { AF_INET, AF_INET6 } from './netlink-link.ts';
 import type { Request } from './netlink-socket.ts';
 import { type Message, type MessageReader, type MessageWriter, malformed, NLM_F } from './netlink-wire.ts';
 
@@ -35,22 +35,22 @@ export interface Hop {
   readonly deviceIndex: number;
   /** Undefined: the destination itself is on the device's link, or `isViaIpv6`. */
   readonly gateway: Address | undefined;
-  /** The gateway is an IPv6 address (RFC 5549), which this does not carry. */
+  /** The gateway is an IPv6 address (of an IPv4 route by RFC 5549), which this does not carry. */
   readonly isViaIpv6: boolean;
   /** 1 to 256: its share among the hops. */
   readonly weight: number;
 }
 
-/** An IPv4 route of the kernel. */
+/** A route of the kernel, of either family. */
 export interface KernelRoute {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   readonly table: number;
   /** Who made it: 2 kernel, 3 boot, 4 static, 12 BIRD, 186 BGP of FRR, 73 ours; names in /etc/iproute2/rt_protos. */
   readonly protocol: number;
   readonly metric: number;
   /** ROUTE_TYPE. */
   readonly type: number;
-  /** Preferred source of what this host itself sends. */
+  /** Preferred source of what this host itself sends; undefined for IPv6. */
   readonly source: Address | undefined;
   /** Of the only hop; 0 and undefined when there are none or several. */
   readonly deviceIndex: number;
@@ -76,7 +76,7 @@ export interface RowWay {
 
 /** A route to add, replace or remove. */
 export interface RouteRow {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   readonly deviceIndex: number;
   readonly gateway?: Address | undefined;
   /** Two to HOPS_MAX ways over `deviceIndex`, instead of `gateway`. */
@@ -84,10 +84,18 @@ export interface RouteRow {
   readonly table: number;
   readonly metric: number;
   readonly protocol: number;
-  /** 0 or absent: the kernel chooses. */
+  /** 0 or absent: the kernel chooses, as it always does for IPv6. */
   readonly source?: Address | undefined;
   /** ROUTE_TYPE; UNICAST when absent. */
   readonly type?: number;
+}
+
+/** What the kernel makes of metric 0 in a route of IPv6 (IP6_RT_PRIO_USER of net/ipv6.h). */
+const METRIC_UNSAID_6 = 1024;
+
+/** The metric that the kernel shows for a route that was written with `metric`. */
+export function shownMetric(cidr: Cidr, metric: number): number {
+  return metric === 0 && typeof cidr.address === 'bigint' ? METRIC_UNSAID_6 : metric;
 }
 
 export interface RouteFilter {
@@ -106,22 +114,26 @@ export function readRoute(message: Message): KernelRoute | undefined {
   if (message.type !== RTM_ROUTE.NEW && message.type !== RTM_ROUTE.DELETE) return undefined;
   const { reader, at } = message;
   const attributesAt = reader.fixed(message, FIXED_BYTES);
-  if (reader.u8(at) !== AF_INET) return undefined;
+  const family = reader.u8(at);
+  if (family !== AF_INET && family !== AF_INET6) return undefined;
   const prefixLength = reader.u8(at + 1);
-  if (prefixLength > 32) throw malformed(`a route with prefix length ${prefixLength}`);
-  const draft = { destination: 0, table: reader.u8(at + 4), metric: 0, nexthopId: 0 };
+  if (prefixLength > (family === AF_INET ? 32 : 128))
+    throw malformed(`a route with prefix length ${prefixLength}`);
+  const nowhere: OverlayAddress = family === AF_INET ? 0 : 0n;
+  const draft = { destination: nowhere as OverlayAddress, table: reader.u8(at + 4), metric: 0, nexthopId: 0 };
   const hop = { deviceIndex: 0, gateway: undefined as Address | undefined, isViaIpv6: false, weight: 1 };
   let source: Address | undefined;
   let hops: Hop[] | undefined;
   reader.attributes(attributesAt, message.end, (type, valueAt, length) => {
     if (type === RTA.MULTIPATH) hops = readHops(reader, valueAt, valueAt + length);
     else if (length < 4) return;
-    else if (type === RTA.DESTINATION) draft.destination = reader.address(valueAt);
-    else if (type === RTA.PREFERRED_SOURCE) source = reader.address(valueAt);
+    else if (type === RTA.DESTINATION)
+      draft.destination = family === AF_INET ? reader.address(valueAt) : reader.address6(valueAt);
+    else if (type === RTA.PREFERRED_SOURCE) source = family === AF_INET ? reader.address(valueAt) : undefined;
     else if (type === RTA.PRIORITY) draft.metric = reader.u32(valueAt);
     else if (type === RTA.TABLE) draft.table = reader.u32(valueAt);
     else if (type === RTA.NEXTHOP_ID) draft.nexthopId = reader.u32(valueAt);
-    else readHopAttribute(reader, type, valueAt, hop);
+    else readHopAttribute(reader, type, valueAt, length, hop);
   });
   if (hops === undefined) {
     const isWay = hop.deviceIndex !== 0 || hop.gateway !== undefined || hop.isViaIpv6;
@@ -129,7 +141,7 @@ export function readRoute(message: Message): KernelRoute | undefined {
   }
   const only = hops.length === 1 ? hops[0] : undefined;
   return {
-    cidr: { address: (draft.destination & prefixMask(prefixLength)) >>> 0, prefixLength },
+    cidr: networkOf(draft.destination, prefixLength),
     table: draft.table,
     protocol: reader.u8(at + 5),
     metric: draft.metric,
@@ -148,10 +160,17 @@ interface HopDraft {
   isViaIpv6: boolean;
 }
 
-/** `valueAt` has at least four bytes. */
-function readHopAttribute(reader: MessageReader, type: number, valueAt: number, hop: HopDraft): void {
+/** `length` is at least four bytes; a gateway of sixteen is that of an IPv6 route. */
+function readHopAttribute(
+  reader: MessageReader,
+  type: number,
+  valueAt: number,
+  length: number,
+  hop: HopDraft,
+): void {
   if (type === RTA.DEVICE) hop.deviceIndex = reader.u32(valueAt);
-  else if (type === RTA.GATEWAY) hop.gateway = reader.address(valueAt);
+  else if (type === RTA.GATEWAY && length === 4) hop.gateway = reader.address(valueAt);
+  else if (type === RTA.GATEWAY) hop.isViaIpv6 = true;
   else if (type === RTA.VIA) hop.isViaIpv6 = reader.u16(valueAt) !== AF_INET;
 }
 
@@ -163,7 +182,7 @@ function readHops(reader: MessageReader, at: number, end: number): Hop[] {
     if (length < HOP_FIXED_BYTES || next + length > end) throw malformed(`a next hop of ${length} bytes`);
     const hop: HopDraft = { deviceIndex: reader.i32(next + 4), gateway: undefined, isViaIpv6: false };
     reader.attributes(next + HOP_FIXED_BYTES, next + length, (type, valueAt, valueLength) => {
-      if (valueLength >= 4) readHopAttribute(reader, type, valueAt, hop);
+      if (valueLength >= 4) readHopAttribute(reader, type, valueAt, valueLength, hop);
     });
     hops.push({ ...hop, weight: reader.u8(next + 3) + 1 });
     next += (length + 3) & ~3;
@@ -172,13 +191,13 @@ function readHops(reader: MessageReader, at: number, end: number): Hop[] {
 }
 
 /** The kernel filters where it can (4.20, NETLINK_GET_STRICT_CHK); older ones send everything, so the reader checks again. */
-export function routeDump(filter: RouteFilter): Request {
+export function routeDump(family: number, filter: RouteFilter): Request {
   return {
     type: RTM_ROUTE.GET,
     flags: 0,
     fixedBytes: FIXED_BYTES,
     write(writer, fixed) {
-      writer.u8(fixed, AF_INET);
+      writer.u8(fixed, family);
       writer.u8(fixed + 5, filter.protocol ?? 0);
       if (filter.table !== undefined) writer.attributeU32(RTA.TABLE, filter.table);
     },
@@ -186,15 +205,15 @@ export function routeDump(filter: RouteFilter): Request {
 }
 
 /** Asks which route the kernel would take to an address, rules and all tables included (`ip route get`). */
-export function routeQuestion(destination: Address): Request {
+export function routeQuestion(destination: OverlayAddress): Request {
   return {
     type: RTM_ROUTE.GET,
     flags: 0,
     fixedBytes: FIXED_BYTES,
     write(writer, fixed) {
-      writer.u8(fixed, AF_INET);
-      writer.u8(fixed + 1, 32);
-      writer.attributeAddress(RTA.DESTINATION, destination);
+      writer.u8(fixed, familyOf(destination));
+      writer.u8(fixed + 1, addressBits(destination));
+      writeAddress(writer, RTA.DESTINATION, destination);
     },
   };
 }
@@ -213,7 +232,7 @@ export function routeRequest(action: 'add' | 'replace' | 'remove', row: RouteRow
     fixedBytes: FIXED_BYTES,
     write(writer, fixed) {
       const type = row.type ?? ROUTE_TYPE.UNICAST;
-      writer.u8(fixed, AF_INET);
+      writer.u8(fixed, familyOf(row.cidr.address));
       writer.u8(fixed + 1, row.cidr.prefixLength);
       // Tables above 255 do not fit here; RTA_TABLE counts, and the kernel expects RT_TABLE_UNSPEC or the low value.
       writer.u8(fixed + 4, row.table < 256 ? row.table : 0);
@@ -225,13 +244,22 @@ export function routeRequest(action: 'add' | 'replace' | 'remove', row: RouteRow
   };
 }
 
+export function familyOf(address: OverlayAddress): number {
+  return typeof address === 'number' ? AF_INET : AF_INET6;
+}
+
+function writeAddress(writer: MessageWriter, type: number, address: OverlayAddress): void {
+  if (typeof address === 'number') writer.attributeAddress(type, address);
+  else writer.attributeAddress6(type, address);
+}
+
 function scopeOf(row: RouteRow, type: number): number {
   const isViaGateway = row.gateway !== undefined || row.ways !== undefined;
   return type === ROUTE_TYPE.UNICAST && !isViaGateway ? SCOPE.LINK : SCOPE.UNIVERSE;
 }
 
 function writeRow(writer: MessageWriter, row: RouteRow, isRemoval: boolean): void {
-  writer.attributeAddress(RTA.DESTINATION, row.cidr.address);
+  writeAddress(writer, RTA.DESTINATION, row.cidr.address);
   writer.attributeU32(RTA.TABLE, row.table);
   if (row.metric !== 0) writer.attributeU32(RTA.PRIORITY, row.metric);
   if (row.ways !== undefined && !isRemoval) writeHops(writer, row.deviceIndex, row.ways);

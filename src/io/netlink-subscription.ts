@@ -20,6 +20,7 @@ export const NOTICE_GROUP = {
   ADDRESSES: 0x10,
   ROUTES: 0x40,
   RULES: 0x80,
+  ROUTES6: 0x400,
   NEXTHOPS: 0x8000_0000,
 } as const;
 
@@ -103,7 +104,7 @@ export class NetlinkSubscription {
   }
 }
 
-/** Undefined for what is none of these, and for IPv6. */
+/** Undefined for what is none of these, and for addresses and neighbours of IPv6. */
 export function readNotice(message: Message): KernelNotice | undefined {
   switch (message.type) {
     case RTM_LINK.NEW:

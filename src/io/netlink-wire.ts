@@ -96,6 +96,13 @@ export class MessageWriter {
     this.#view.setUint32(this.#attribute(type, 4), address);
   }
 
+  /** As attributeAddress, of IPv6: sixteen bytes. */
+  attributeAddress6(type: number, address: bigint): void {
+    const at = this.#attribute(type, 16);
+    this.#view.setBigUint64(at, address >> 64n);
+    this.#view.setBigUint64(at + 8, BigInt.asUintN(64, address));
+  }
+
   /** NUL-terminated. */
   attributeText(type: number, text: string): void {
     const encoded = Buffer.from(text, 'utf8');
@@ -171,6 +178,12 @@ export class MessageReader {
   /** Network order. */
   address(at: number): number {
     return this.#view.getUint32(this.#inside(at, 4));
+  }
+
+  /** Network order, of IPv6. */
+  address6(at: number): bigint {
+    this.#inside(at, 16);
+    return (this.#view.getBigUint64(at) << 64n) | this.#view.getBigUint64(at + 8);
   }
 
   /** Up to the first NUL. */

@@ -1,8 +1,10 @@
-import { type Address, formatAddress, formatCidr } from '../base/address.ts';
+import { type Address, formatAddress, formatCidr, type OverlayAddress } from '../base/address.ts';
 import { IoError } from '../base/errors.ts';
 import type { Native } from './native.ts';
 import {
   type AddressRow,
+  AF_INET,
+  AF_INET6,
   addressDump,
   addressRequest,
   type DeviceAddress,
@@ -24,6 +26,7 @@ import {
   wayQuestion,
 } from './netlink-neighbour.ts';
 import {
+  familyOf,
   type KernelRoute,
   ROUTE_TYPE,
   type RouteFilter,
@@ -96,12 +99,17 @@ export class Netlink {
     this.#socket.request(addressRequest('remove', deviceIndex, entry), subject);
   }
 
-  /** IPv4 routes of all tables, or of those that the filter names. */
+  /** Routes of all tables, or of those that the filter names: IPv4 first, then IPv6. */
   routes(filter: RouteFilter = {}): KernelRoute[] {
+    return [...this.#routesOf(AF_INET, filter), ...this.#routesOf(AF_INET6, filter)];
+  }
+
+  #routesOf(family: number, filter: RouteFilter): KernelRoute[] {
     try {
-      return this.#socket.dump(routeDump(filter), 'routes', (message) => {
+      return this.#socket.dump(routeDump(family, filter), 'routes', (message) => {
         const route = readRoute(message);
-        if (route === undefined) return undefined;
+        // A kernel without IPv6 answers with the routes of all families that it has.
+        if (route === undefined || familyOf(route.cidr.address) !== family) return undefined;
         if (filter.table !== undefined && route.table !== filter.table) return undefined;
         if (filter.protocol !== undefined && route.protocol !== filter.protocol) return undefined;
         return route;
@@ -109,12 +117,13 @@ export class Netlink {
     } catch (error) {
       // A table that never held a route does not exist.
       if (filter.table !== undefined && error instanceof IoError && error.errno === 'ENOENT') return [];
+      if (family === AF_INET6 && error instanceof IoError && error.errno === 'EOPNOTSUPP') return [];
       throw error;
     }
   }
 
   /** Undefined when there is no route. */
-  routeTo(destination: Address): RouteAnswer | undefined {
+  routeTo(destination: OverlayAddress): RouteAnswer | undefined {
     let route: KernelRoute | undefined;
     try {
       this.#socket.request(

@@ -26,11 +26,11 @@ export interface RawSocket extends EventEmitter {
 }
 
 interface RawSocketPackage {
-  createSocket(options: { protocol: number; bufferSize: number }): RawSocket;
+  createSocket(options: { protocol: number; bufferSize: number; addressFamily: number }): RawSocket;
 }
 
 /** Socket levels and options by number: the package names only some. linux/in.h, asm-generic/socket.h. */
-export const SOCKET_LEVEL = { IP: 0, SOCKET: 1, RAW: 255 } as const;
+export const SOCKET_LEVEL = { IP: 0, SOCKET: 1, ICMPV6: 58, RAW: 255 } as const;
 export const SOCKET_OPTION = {
   IP_TOS: 1,
   IP_HDRINCL: 3,
@@ -41,6 +41,7 @@ export const SOCKET_OPTION = {
   SO_RCVBUFFORCE: 33,
   SO_MEMINFO: 55,
   ICMP_FILTER: 1,
+  ICMP6_FILTER: 1,
 } as const;
 export const PMTU_DISCOVER_PROBE = 3;
 
@@ -50,9 +51,16 @@ export const PMTU_DISCOVER_PROBE = 3;
  */
 const OPEN = new Set<RawSocket>();
 
-/** Opens a raw IPv4 socket by the package. Throws ISTHMUS_ERR_ADDON when it is missing, ISTHMUS_ERR_PRIVILEGE without CAP_NET_RAW. */
-export function openRawSocket(protocol: number, bufferBytes: number): RawSocket {
-  const socket = createSocket(loadPackage(), protocol, bufferBytes);
+/** The numbers of the package, not the system's. */
+export const ADDRESS_FAMILY = { IPV4: 1, IPV6: 2 } as const;
+
+/** Opens a raw socket by the package. Throws ISTHMUS_ERR_ADDON when it is missing, ISTHMUS_ERR_PRIVILEGE without CAP_NET_RAW. */
+export function openRawSocket(
+  protocol: number,
+  bufferBytes: number,
+  addressFamily: number = ADDRESS_FAMILY.IPV4,
+): RawSocket {
+  const socket = createSocket(loadPackage(), protocol, bufferBytes, addressFamily);
   OPEN.add(socket);
   return socket;
 }
@@ -91,9 +99,14 @@ function loadPackage(): RawSocketPackage {
   }
 }
 
-function createSocket(loaded: RawSocketPackage, protocol: number, bufferBytes: number): RawSocket {
+function createSocket(
+  loaded: RawSocketPackage,
+  protocol: number,
+  bufferBytes: number,
+  addressFamily: number,
+): RawSocket {
   try {
-    return loaded.createSocket({ protocol, bufferSize: bufferBytes });
+    return loaded.createSocket({ protocol, bufferSize: bufferBytes, addressFamily });
   } catch (cause) {
     const why = messageOf(cause);
     if (why === 'Operation not permitted' || why === 'Permission denied') {

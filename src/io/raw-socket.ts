@@ -86,7 +86,7 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
   private constructor(socket: RawSocket, options: RawSocketIoOptions) {
     this.#accepted = options.address === 0 ? [] : [options.address];
     const { protocol = 'ipip' } = options;
-    this.#udpPort = protocol === 'ipip' ? 0 : protocol.udpPort;
+    this.#udpPort = typeof protocol === 'string' ? 0 : protocol.udpPort;
     this.#socket = socket;
     socket.wrap.removeAllListeners('recvReady');
     socket.wrap.on('recvReady', () => this.#wake());

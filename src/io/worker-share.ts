@@ -39,13 +39,13 @@ export function shareProgram(
   assert(Number.isInteger(count) && count >= 1 && count <= WORKERS_MAX, `1 <= workers <= ${WORKERS_MAX}`);
   assert(Number.isInteger(index) && index >= 0 && index < count, 'worker index below the number of workers');
   assert(own.length <= OWN_ADDRESSES_MAX, `at most ${OWN_ADDRESSES_MAX} addresses`);
-  if (count === 1 && own.length === 0 && protocol === 'ipip') return undefined;
+  if (count === 1 && own.length === 0 && typeof protocol === 'string') return undefined;
   return assemble([
     ...onlyTo(own),
     // X = bytes of the outer headers.
     { code: CODE.LOAD_X_IHL, k: 0 },
-    ...(protocol === 'ipip' ? [] : onlyToPort(protocol.udpPort)),
-    ...(count === 1 ? [] : shareOf(index, count)),
+    ...(typeof protocol === 'string' ? [] : onlyToPort(protocol.udpPort)),
+    ...(count === 1 ? [] : shareOf(index, count, protocol)),
     'accept',
     { code: CODE.RETURN, k: ACCEPT_WHOLE },
     'reject',
@@ -79,13 +79,15 @@ function onlyToPort(port: number): Line[] {
 }
 
 /** Ends at `accept` or `reject`. */
-function shareOf(index: number, count: number): Line[] {
+function shareOf(index: number, count: number, protocol: UnderlayProtocol): Line[] {
   return [
     // Is there a whole inner header behind the outer ones?
     { code: CODE.LOAD_LENGTH, k: 0 },
     { code: CODE.IF_ABOVE_X, k: 0, no: 'short' },
     { code: CODE.SUBTRACT_X, k: 0 },
     { code: CODE.IF_AT_LEAST, k: 20, no: 'short' },
+    // With UDP the version says what is inside.
+    ...(protocol === 'ipip' ? [] : IS_IPV6),
     // M[0] = hash of the addresses. M[1] keeps X, the only index register, while X is an operand.
     { code: CODE.LOAD_WORD, k: 12 },
     { code: CODE.MULTIPLY, k: 0x9e37_79b1 },
@@ -114,6 +116,7 @@ function shareOf(index: number, count: number): Line[] {
     { code: CODE.IF_AT_LEAST, k: 4, no: 'mix' },
     { code: CODE.LOAD_WORD, k: 0 },
     ...xorIntoHash(),
+    ...(protocol === 'ipip' ? [] : hashOfIpv6()),
     'mix',
     ...fold(16, 0xc2b2_ae35),
     ...fold(13, 0x27d4_eb2f),
@@ -122,6 +125,44 @@ function shareOf(index: number, count: number): Line[] {
     { code: CODE.IF_EQUAL, k: index, yes: 'accept', no: 'reject' },
     'short',
     { code: CODE.JUMP, k: 0, yes: index === 0 ? 'accept' : 'reject' },
+  ];
+}
+
+const IS_IPV6: readonly Line[] = [
+  { code: CODE.LOAD_BYTE, k: 0 },
+  { code: CODE.SHIFT_RIGHT, k: 4 },
+  { code: CODE.IF_EQUAL, k: 6, yes: 'ipv6' },
+];
+
+/**
+ * The same of an IPv6 packet, whose ports count only right behind its header: fragments have another header there, all of them. Reached
+ * from above at its label alone.
+ */
+function hashOfIpv6(): Line[] {
+  const words = [12, 16, 20, 24, 28, 32, 36];
+  return [
+    { code: CODE.JUMP, k: 0, yes: 'mix' },
+    'ipv6',
+    { code: CODE.LOAD_LENGTH, k: 0 },
+    { code: CODE.SUBTRACT_X, k: 0 },
+    { code: CODE.IF_AT_LEAST, k: 44, no: 'short' },
+    { code: CODE.LOAD_WORD, k: 8 },
+    { code: CODE.MULTIPLY, k: 0x9e37_79b1 },
+    { code: CODE.STORE, k: 0 },
+    ...words.flatMap((k) => [
+      { code: CODE.SHIFT_RIGHT, k: 15 },
+      ...xorIntoHash(),
+      { code: CODE.LOAD_WORD, k },
+      ...xorIntoHash(),
+      { code: CODE.MULTIPLY, k: 0x85eb_ca6b },
+      { code: CODE.STORE, k: 0 },
+    ]),
+    { code: CODE.LOAD_BYTE, k: 6 },
+    { code: CODE.IF_EQUAL, k: 6, yes: 'ports6' },
+    { code: CODE.IF_EQUAL, k: 17, no: 'mix' },
+    'ports6',
+    { code: CODE.LOAD_WORD, k: 40 },
+    ...xorIntoHash(),
   ];
 }
 

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Cidr4, cidrContains, formatCidr, parseCidr } from '../base/address.ts';
+import { type Cidr, cidrContains, formatCidr, parseCidr } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import { fieldOf, type KubernetesObject } from '../watch/kubernetes-api/resource.ts';
 import type { ClusterApi } from './cluster-api.ts';
@@ -124,7 +124,7 @@ export async function wantedPools(
   api: ClusterApi,
   group: string,
   peer: string,
-  cidrs: readonly Cidr4[],
+  cidrs: readonly Cidr[],
 ): Promise<KubernetesObject[]> {
   if (cidrs.length > IP_POOLS_MAX) {
     throw new GatewayError(
@@ -162,7 +162,7 @@ function formatPool(pool: KubernetesObject): string {
   return String(fieldOf(pool.spec, 'cidr'));
 }
 
-function readCidr(text: unknown): Cidr4[] {
+function readCidr(text: unknown): Cidr[] {
   try {
     return [parseCidr(String(text))];
   } catch {
@@ -171,7 +171,7 @@ function readCidr(text: unknown): Cidr4[] {
 }
 
 /** Shown to whoever applies by hand. */
-export function calicoHint(gateways: readonly string[], cidrs: readonly Cidr4[]): string[] {
+export function calicoHint(gateways: readonly string[], cidrs: readonly Cidr[]): string[] {
   return [
     `FelixConfiguration/default: add to spec.externalNodesList, keeping what is there: ${gateways.map((address) => `${address}/32`).join(', ')}`,
     `one IPPool for each of these CIDRs, with disabled: true, natOutgoing: false, ipipMode: Never, vxlanMode: Never: ${cidrs.map(formatCidr).join(', ')}`,

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { parse, stringify } from 'yaml';
-import { type Cidr4, formatCidr } from '../base/address.ts';
+import { type Cidr, formatCidr } from '../base/address.ts';
 import type { KubernetesObject } from '../watch/kubernetes-api/resource.ts';
 import type { Side } from './side.ts';
 import type { Survey } from './survey.ts';
@@ -203,12 +203,12 @@ function selectionOf(gateways: Exclude<Side['gateways'], { kind: 'addresses' }>)
  * A pool from which Calico gives nothing and which exempts the CIDR from its outgoing NAT: to a destination outside of every pool Calico rewrites
  * the source of packets to the node's.
  */
-export function ipPool(group: string, peer: string, cidr: Cidr4): KubernetesObject {
+export function ipPool(group: string, peer: string, cidr: Cidr): KubernetesObject {
   const text = formatCidr(cidr);
   return {
     apiVersion: group,
     kind: 'IPPool',
-    metadata: { name: `isthmus-${peer}-${text.replaceAll(/[./]/g, '-')}`, labels: labels(peer) },
+    metadata: { name: `isthmus-${peer}-${text.replaceAll(/[./:]/g, '-')}`, labels: labels(peer) },
     spec: { cidr: text, disabled: true, natOutgoing: false, ipipMode: 'Never', vxlanMode: 'Never' },
   };
 }

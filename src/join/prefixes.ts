@@ -1,10 +1,10 @@
-import { type Cidr4, cidrContains, cidrKey, cidrOverlaps, formatCidr, prefixMask } from '../base/address.ts';
+import { type Cidr, cidrContains, cidrOverlaps, formatCidr, networkOf, sortCidrs } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 
-/** The same addresses in as few prefixes as possible: none inside another, neighbours merged. In the order of addresses. */
-export function mergeCidrs(cidrs: readonly Cidr4[]): Cidr4[] {
-  const merged: Cidr4[] = [];
-  for (const cidr of cidrs.toSorted((a, b) => cidrKey(a) - cidrKey(b))) {
+/** The same addresses in as few prefixes as possible: none inside another, neighbours merged. IPv4 first, in the order of addresses. */
+export function mergeCidrs(cidrs: readonly Cidr[]): Cidr[] {
+  const merged: Cidr[] = [];
+  for (const cidr of sortCidrs(cidrs)) {
     const last = merged.at(-1);
     if (last !== undefined && cidrContains(last, cidr)) continue;
     merged.push(cidr);
@@ -14,13 +14,13 @@ export function mergeCidrs(cidrs: readonly Cidr4[]): Cidr4[] {
 }
 
 /** The last two may be the halves of one; that one may again be a half. */
-function mergeTail(merged: Cidr4[]): void {
+function mergeTail(merged: Cidr[]): void {
   for (;;) {
     const [left, right] = [merged.at(-2), merged.at(-1)];
     if (left === undefined || right === undefined || left.prefixLength !== right.prefixLength) return;
     const prefixLength = left.prefixLength - 1;
     if (prefixLength < 0) return;
-    const whole = { address: (left.address & prefixMask(prefixLength)) >>> 0, prefixLength };
+    const whole = networkOf(left.address, prefixLength);
     if (whole.address !== left.address || !cidrContains(whole, right)) return;
     merged.splice(-2, 2, whole);
   }
@@ -28,7 +28,7 @@ function mergeTail(merged: Cidr4[]): void {
 
 export interface NamedCidrs {
   readonly name: string;
-  readonly cidrs: readonly Cidr4[];
+  readonly cidrs: readonly Cidr[];
 }
 
 /** Named in one message; with more, the first tell enough. */

@@ -1,4 +1,4 @@
-import type { Cidr4 } from '../base/address.ts';
+import type { Cidr } from '../base/address.ts';
 import type { ClusterApi } from './cluster-api.ts';
 
 /** Which of a cluster's nodes the other clusters send to, or the addresses themselves. */
@@ -22,8 +22,8 @@ export interface Side {
   readonly server: string | undefined;
   readonly gateways: GatewayChoice;
   /** In place of what the API tells, each. */
-  readonly podCidrs: readonly Cidr4[];
-  readonly serviceCidrs: readonly Cidr4[];
+  readonly podCidrs: readonly Cidr[];
+  readonly serviceCidrs: readonly Cidr[];
   readonly source: Source | undefined;
   readonly aggregate: (typeof AGGREGATES)[number] | undefined;
   readonly dnsDomain: string;

@@ -1,4 +1,4 @@
-import { type Cidr4, parseAddress, parseCidr } from '../base/address.ts';
+import { type Cidr, parseAddress, parseCidr } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import { fieldOf, type KubernetesObject } from '../watch/kubernetes-api/resource.ts';
 import type { ClusterApi } from './cluster-api.ts';
@@ -12,8 +12,8 @@ export interface Survey {
   readonly source: Source;
   /** `group/version` in which Calico's objects are written; undefined without Calico. */
   readonly calico: string | undefined;
-  readonly podCidrs: readonly Cidr4[];
-  readonly serviceCidrs: readonly Cidr4[];
+  readonly podCidrs: readonly Cidr[];
+  readonly serviceCidrs: readonly Cidr[];
   /** True where the API has ServiceCIDR objects, so that nobody has to be told. */
   readonly servesServiceCidrs: boolean;
   /** On the underlay. */
@@ -77,7 +77,7 @@ function podCidrsOf(node: KubernetesObject): string[] {
 }
 
 /** undefined where the server has no such objects (before 1.31, or with them switched off). */
-async function readServiceCidrs(api: ClusterApi): Promise<Cidr4[] | undefined> {
+async function readServiceCidrs(api: ClusterApi): Promise<Cidr[] | undefined> {
   for (const version of SERVICE_CIDR_VERSIONS) {
     const found = await api.list(`/apis/networking.k8s.io/${version}/servicecidrs`);
     if (found !== undefined) {
@@ -148,8 +148,8 @@ function texts(value: unknown): string[] {
   return Array.isArray(value) ? value.filter((entry) => typeof entry === 'string') : [];
 }
 
-/** Only IPv4 is tunnelled; a CIDR that is none is the gateway's to report, which reads it again. */
-function readCidrs(found: readonly unknown[]): Cidr4[] {
+/** A text that is no CIDR is the gateway's to report, which reads it again. */
+function readCidrs(found: readonly unknown[]): Cidr[] {
   return mergeCidrs(
     found.flatMap((text) => {
       try {

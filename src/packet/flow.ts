@@ -40,8 +40,12 @@ export function flowHash(bytes: Uint8Array, at: number): number {
 export function flowHashOf(source: number, destination: number, protocol: number, ports: number): number {
   let hash = mixWord(protocol, source);
   hash = mixWord(hash, destination);
-  hash = mixWord(hash, ports);
-  hash ^= hash >>> 16;
+  return spread(mixWord(hash, ports));
+}
+
+/** The last step: every bit of the result depends on every bit of all words. */
+export function spread(mixed: number): number {
+  let hash = mixed ^ (mixed >>> 16);
   hash = imul(hash, 0x85ebca6b);
   hash ^= hash >>> 13;
   hash = imul(hash, 0xc2b2ae35);
@@ -49,7 +53,7 @@ export function flowHashOf(source: number, destination: number, protocol: number
 }
 
 /** One block of MurmurHash3_x86_32. Returns an i32, so that the value stays a small integer between the calls. */
-function mixWord(hash: number, word: number): number {
+export function mixWord(hash: number, word: number): number {
   const scrambled = imul(word, 0xcc9e2d51);
   const mixed = hash ^ imul((scrambled << 15) | (scrambled >>> 17), 0x1b873593);
   return (imul((mixed << 13) | (mixed >>> 19), 5) + 0xe6546b64) | 0;

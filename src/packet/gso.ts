@@ -1,5 +1,6 @@
 import { readU16 } from './bytes.ts';
 import { headerBytes, IPV4, isFragment, PROTOCOL, totalLength } from './ipv4.ts';
+import { IPV6, totalLength6 } from './ipv6.ts';
 import { TCP } from './tcp.ts';
 import { VNET } from './vnet.ts';
 
@@ -28,11 +29,28 @@ export function gsoSize(bytes: Uint8Array, at: number): number {
  * not fit together and the `available` bytes. The IPv4 header is checked (checkInner), gsoType is not 0.
  */
 export function gsoHeaders(bytes: Uint8Array, at: number, available: number): number {
-  const total = totalLength(bytes, at);
-  if (total !== available) return -1;
-  const protocol = gsoProtocol(gsoType(bytes, at));
+  const protocol = gsoProtocol(gsoType(bytes, at), VNET.GSO_TCPV4);
   if (bytes[at + IPV4.PROTOCOL]! !== protocol || isFragment(bytes, at)) return -1;
-  const header = headerBytes(bytes, at);
+  return headersBehind(bytes, at, headerBytes(bytes, at), protocol, totalLength(bytes, at), available);
+}
+
+/** gsoHeaders of an IPv6 packet (checkInner6). The kernel cuts those with extension headers itself. */
+export function gsoHeaders6(bytes: Uint8Array, at: number, available: number): number {
+  const protocol = gsoProtocol(gsoType(bytes, at), VNET.GSO_TCPV6);
+  if (bytes[at + IPV6.NEXT_HEADER]! !== protocol) return -1;
+  return headersBehind(bytes, at, IPV6.HEADER_BYTES, protocol, totalLength6(bytes, at), available);
+}
+
+/** Behind an IP header of `header` bytes. */
+function headersBehind(
+  bytes: Uint8Array,
+  at: number,
+  header: number,
+  protocol: number,
+  total: number,
+  available: number,
+): number {
+  if (total !== available) return -1;
   const transport = at + header;
   const isTcp = protocol === PROTOCOL.TCP;
   if (header + (isTcp ? TCP.HEADER_BYTES : UDP_HEADER_BYTES) > total) return -1;
@@ -52,8 +70,8 @@ export function gsoHeaders(bytes: Uint8Array, at: number, available: number): nu
 }
 
 /** -1 for a type that we did not ask the device for. */
-function gsoProtocol(type: number): number {
-  if ((type & ~VNET.GSO_ECN) === VNET.GSO_TCPV4) return PROTOCOL.TCP;
+function gsoProtocol(type: number, tcp: number): number {
+  if ((type & ~VNET.GSO_ECN) === tcp) return PROTOCOL.TCP;
   return type === VNET.GSO_UDP_L4 ? PROTOCOL.UDP : -1;
 }
 

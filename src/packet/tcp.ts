@@ -1,6 +1,7 @@
 import { readU16, writeU16 } from './bytes.ts';
 import { adjustChecksum } from './checksum.ts';
 import { headerBytes, IPV4, PROTOCOL, totalLength } from './ipv4.ts';
+import { isTcp6, totalLength6, upperLayer } from './ipv6.ts';
 
 /** Where the fields of a TCP header lie, its flags, and the options that the MSS clamp reads. RFC 9293 §3.1, options §3.2. */
 export const TCP = {
@@ -30,8 +31,18 @@ export const TCP = {
 export function clampMss(bytes: Uint8Array, at: number, maximum: number): number {
   if (bytes[at + IPV4.PROTOCOL] !== PROTOCOL.TCP) return 0;
   if ((readU16(bytes, at + IPV4.FRAGMENT) & IPV4.OFFSET_MASK) !== 0) return 0;
-  const tcp = at + headerBytes(bytes, at);
-  const end = at + totalLength(bytes, at);
+  return clampSegment(bytes, at + headerBytes(bytes, at), at + totalLength(bytes, at), maximum);
+}
+
+/** clampMss of an IPv6 packet, whose TCP header may stand behind extension headers, in the first fragment of a datagram too. */
+export function clampMss6(bytes: Uint8Array, at: number, maximum: number): number {
+  const upper = upperLayer(bytes, at);
+  if (!isTcp6(upper)) return 0;
+  return clampSegment(bytes, at + (upper >> 8), at + totalLength6(bytes, at), maximum);
+}
+
+/** The TCP header at `tcp` of a packet that ends at `end`. */
+function clampSegment(bytes: Uint8Array, tcp: number, end: number, maximum: number): number {
   if (end - tcp < TCP.HEADER_BYTES || (bytes[tcp + TCP.FLAGS]! & TCP.SYN) === 0) return 0;
   const optionsEnd = tcp + ((bytes[tcp + TCP.DATA_OFFSET]! >>> 4) << 2);
   if (optionsEnd > end) return 0;

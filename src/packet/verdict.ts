@@ -43,7 +43,12 @@ export const DROP_REASONS: readonly DropReason[] = [
     direction: 'both',
     meaning: 'fewer bytes than the inner header or its total length says',
   },
-  { verdict: 2, name: 'inner-version', direction: 'both', meaning: 'the inner packet is not IPv4' },
+  {
+    verdict: 2,
+    name: 'inner-version',
+    direction: 'both',
+    meaning: 'the inner packet is neither IPv4 nor IPv6, or not what the outer one says',
+  },
   {
     verdict: 3,
     name: 'inner-malformed',
@@ -87,7 +92,7 @@ export const DROP_REASONS: readonly DropReason[] = [
     name: 'outer-malformed',
     direction: 'inbound',
     meaning:
-      'the outer header is no valid IPv4 header of protocol 4 (with fou: of UDP, with a length and a checksum that are right), or is a fragment',
+      'the outer header is no valid IPv4 header of protocol 4 or 41 (with fou: of UDP, with a length and a checksum that are right), or is a fragment',
   },
   {
     verdict: 11,

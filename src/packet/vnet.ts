@@ -1,7 +1,8 @@
 import { readU16, writeU16 } from './bytes.ts';
 import { foldSum, sumBytes } from './checksum.ts';
 import { headerBytes, IPV4, isFragment, PROTOCOL, totalLength } from './ipv4.ts';
-import { clampMss, TCP } from './tcp.ts';
+import { IPV6, isTcp6, totalLength6, upperLayer } from './ipv6.ts';
+import { clampMss, clampMss6, TCP } from './tcp.ts';
 
 /**
  * struct virtio_net_hdr of linux/virtio_net.h, which goes right before each packet that is written to the TUN device. It says what the
@@ -22,6 +23,7 @@ export const VNET = {
   BYTES: 10,
   NEEDS_CHECKSUM: 1,
   GSO_TCPV4: 1,
+  GSO_TCPV6: 4,
   GSO_UDP_L4: 5,
   GSO_ECN: 0x80,
 } as const;
@@ -68,6 +70,21 @@ export function clampReceivedMss(bytes: Uint8Array, at: number, maximum: number)
   const before = readU16(bytes, check);
   const changed = clampMss(bytes, at, maximum);
   if (partial === 1) writeU16(bytes, check, before);
+  return changed;
+}
+
+/** clampReceivedMss of an IPv6 packet. */
+export function clampReceivedMss6(bytes: Uint8Array, at: number, maximum: number): number {
+  const upper = upperLayer(bytes, at);
+  const end = at + totalLength6(bytes, at);
+  const tcp = at + (upper >> 8);
+  if (!isTcp6(upper) || tcp + TCP.HEADER_BYTES > end) return 0;
+  if ((bytes[tcp + TCP.FLAGS]! & TCP.SYN) === 0) return 0;
+  const before = readU16(bytes, tcp + TCP.CHECKSUM);
+  const pseudo = foldSum(sumBytes(bytes, at + IPV6.SOURCE, 32) + PROTOCOL.TCP + (end - tcp));
+  const isPartial = before === pseudo && foldSum(pseudo + sumBytes(bytes, tcp, end - tcp)) !== 0xffff;
+  const changed = clampMss6(bytes, at, maximum);
+  if (isPartial) writeU16(bytes, tcp + TCP.CHECKSUM, before);
   return changed;
 }
 

@@ -1,4 +1,4 @@
-import type { Address, Cidr4 } from '../base/address.ts';
+import type { Address, Cidr } from '../base/address.ts';
 
 /** An underlay address that decapsulates for a cluster. Flows are shared among the gateways of a route in proportion to `weight`. */
 export interface Gateway {
@@ -14,7 +14,7 @@ export type LocalUse = 'pods' | 'services' | 'routes';
 export interface Claim {
   /** Unique within its source and stable over time; names where it comes from, as people know it: `west.yaml:west`, `Node/worker-3`. */
   readonly id: string;
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   readonly cluster: string;
   readonly gateways: readonly Gateway[];
   /** Present: the CIDR is our own, learned and not configured; `cluster` is our own name then and `gateways` is empty. */

@@ -1,4 +1,4 @@
-import { type Cidr4, cidrKey, formatCidr } from '../base/address.ts';
+import { type Cidr, cidrKey, formatCidr } from '../base/address.ts';
 import { type Entry, firstOf, type LocalStake, type Stake } from './entry.ts';
 import type { Journal } from './journal.ts';
 import { CONFLICT_EVENTS_MAX } from './limits.ts';
@@ -107,7 +107,7 @@ export class ConflictLog {
 }
 
 /** Why a CIDR cannot be our own: there is a route in it. */
-export function lostLocal(cidr: Cidr4, holder: Entry): string {
+export function lostLocal(cidr: Cidr, holder: Entry): string {
   const cluster = firstOf(holder.stakes)?.cluster ?? 'another cluster';
   return cidrKey(cidr) === cidrKey(holder.cidr)
     ? `${formatCidr(cidr)} belongs to ${cluster}, which was there first`

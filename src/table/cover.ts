@@ -1,9 +1,9 @@
-import { type Cidr4, cidrKey, cidrOfKey, prefixMask } from '../base/address.ts';
+import { addressBits, type Cidr, networkOf, sortCidrs } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { PrefixMap } from './prefix-map.ts';
 
 interface Full {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   /** How often it was added itself. 0: every address of it is held, but only because both of its halves are. */
   own: number;
 }
@@ -14,10 +14,10 @@ interface Full {
  */
 export class Cover {
   readonly #full = new PrefixMap<Full>();
-  #joined: readonly Cidr4[] | undefined = [];
+  #joined: readonly Cidr[] | undefined = [];
 
   /** Returns the CIDRs that this one has made full together with others. */
-  add(cidr: Cidr4): Cidr4[] {
+  add(cidr: Cidr): Cidr[] {
     const known = this.#full.get(cidr);
     if (known !== undefined) {
       known.own++;
@@ -25,7 +25,7 @@ export class Cover {
     }
     this.#joined = undefined;
     this.#full.set(cidr, { cidr, own: 1 });
-    const made: Cidr4[] = [];
+    const made: Cidr[] = [];
     let at = cidr;
     while (at.prefixLength > 0 && this.#full.get(siblingOf(at)) !== undefined) {
       at = parentOf(at);
@@ -37,7 +37,7 @@ export class Cover {
   }
 
   /** Takes back one `add`. Returns whether any address may be held no more. */
-  remove(cidr: Cidr4): boolean {
+  remove(cidr: Cidr): boolean {
     const known = this.#full.get(cidr);
     assert(known !== undefined && known.own > 0, 'only a CIDR that was added is removed');
     known.own--;
@@ -53,35 +53,37 @@ export class Cover {
   }
 
   /** The longest full CIDR that holds all of `cidr`. */
-  around(cidr: Cidr4): Cidr4 | undefined {
+  around(cidr: Cidr): Cidr | undefined {
     if (this.#full.size === 0) return undefined;
     return this.#full.longest(cidr.address, cidr.prefixLength)?.cidr;
   }
 
-  /** What is held in as few CIDRs as possible, by address: none inside another, none the half of one that is full. */
-  joined(): readonly Cidr4[] {
+  /** What is held in as few CIDRs as possible, IPv4 first and by address: none inside another, none the half of one that is full. */
+  joined(): readonly Cidr[] {
     if (this.#joined === undefined) {
-      const keys: number[] = [];
+      const outermost: Cidr[] = [];
       for (const { cidr } of this.#full.values()) {
-        if (this.#full.longest(cidr.address, cidr.prefixLength - 1) === undefined) keys.push(cidrKey(cidr));
+        if (this.#full.longest(cidr.address, cidr.prefixLength - 1) === undefined) outermost.push(cidr);
       }
-      this.#joined = Array.from(Float64Array.from(keys).sort(), cidrOfKey);
+      this.#joined = sortCidrs(outermost);
     }
     return this.#joined;
   }
 
-  #hasHalves(cidr: Cidr4): boolean {
-    if (cidr.prefixLength === 32) return false;
-    const lower = { address: cidr.address, prefixLength: cidr.prefixLength + 1 };
+  #hasHalves(cidr: Cidr): boolean {
+    if (cidr.prefixLength === addressBits(cidr.address)) return false;
+    const lower = networkOf(cidr.address, cidr.prefixLength + 1);
     return this.#full.get(lower) !== undefined && this.#full.get(siblingOf(lower)) !== undefined;
   }
 }
 
-function parentOf({ address, prefixLength }: Cidr4): Cidr4 {
-  return { address: (address & prefixMask(prefixLength - 1)) >>> 0, prefixLength: prefixLength - 1 };
+function parentOf({ address, prefixLength }: Cidr): Cidr {
+  return networkOf(address, prefixLength - 1);
 }
 
 /** The other half of the parent. */
-function siblingOf({ address, prefixLength }: Cidr4): Cidr4 {
-  return { address: (address ^ (1 << (32 - prefixLength))) >>> 0, prefixLength };
+function siblingOf({ address, prefixLength }: Cidr): Cidr {
+  return typeof address === 'number'
+    ? { address: (address ^ (1 << (32 - prefixLength))) >>> 0, prefixLength }
+    : { address: address ^ (1n << BigInt(128 - prefixLength)), prefixLength };
 }

@@ -1,4 +1,4 @@
-import type { Cidr4 } from '../base/address.ts';
+import type { Cidr } from '../base/address.ts';
 import type { Claim, Gateway } from './claim.ts';
 import type { RefusalReason } from './route.ts';
 
@@ -87,10 +87,10 @@ export class Stake extends Contender {
 
 /** All the claims that one CIDR is our own. */
 export class LocalStake extends Contender {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   inForce = false;
 
-  constructor(cidr: Cidr4, seq: number) {
+  constructor(cidr: Cidr, seq: number) {
     super(seq);
     this.cidr = cidr;
   }
@@ -117,7 +117,7 @@ export interface InForce {
 
 /** One CIDR with everything that is claimed about it. */
 export class Entry {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   stakes: Stake[] = NO_STAKES;
   /** Smallest `seq` of its stakes as of the last commit: since when the CIDR is claimed at all. */
   since = LOST;
@@ -125,7 +125,7 @@ export class Entry {
   /** Stakes that could make a route and may not, because another cluster was there first. */
   losers: readonly Stake[] = NO_STAKES;
 
-  constructor(cidr: Cidr4) {
+  constructor(cidr: Cidr) {
     this.cidr = cidr;
   }
 

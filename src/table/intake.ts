@@ -1,4 +1,4 @@
-import { cidrKey } from '../base/address.ts';
+import { type CidrKey, cidrKey } from '../base/address.ts';
 import type { Claim, ClaimUpdate } from './claim.ts';
 import { normalGateways, StoredClaim, sameGateways } from './entry.ts';
 import type { Journal } from './journal.ts';
@@ -139,7 +139,7 @@ export class Intake {
 
   #upsert(source: Source, claims: readonly Claim[], judge: Judge): void {
     const turnedAwayBefore = source.turnedAway;
-    const takenOver = new Set<number>();
+    const takenOver = new Set<CidrKey>();
     for (const claim of claims) {
       const known = source.claims.get(claim.id);
       if (known !== undefined) source.hold?.claims.delete(known);
@@ -153,7 +153,7 @@ export class Intake {
   }
 
   /** A new node has the CIDR of one whose withdrawal is held: that one meant it, and half of the packets would go on to it. */
-  #releaseHeld(source: Source, takenOver: ReadonlySet<number>): void {
+  #releaseHeld(source: Source, takenOver: ReadonlySet<CidrKey>): void {
     for (const stored of source.hold?.claims ?? []) {
       if (!takenOver.has(cidrKey(stored.claim.cidr))) continue;
       source.hold?.claims.delete(stored);

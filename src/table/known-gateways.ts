@@ -1,4 +1,4 @@
-import { type Address, type Cidr4, prefixMask } from '../base/address.ts';
+import { type Address, type Cidr, isCidr4, prefixMask } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import type { Entry } from './entry.ts';
 
@@ -79,8 +79,9 @@ export class KnownGateways {
     return { appeared, gone };
   }
 
-  /** The gateways inside a CIDR, ascending, as of the last `flush`. */
-  *inside(cidr: Cidr4): Iterable<KnownGateway> {
+  /** The gateways inside a CIDR, ascending, as of the last `flush`. None in one of IPv6: the underlay is IPv4. */
+  *inside(cidr: Cidr): Iterable<KnownGateway> {
+    if (!isCidr4(cidr)) return;
     const last = (cidr.address | ~prefixMask(cidr.prefixLength)) >>> 0;
     for (let i = this.#firstFrom(cidr.address); i < this.#sorted.length; i++) {
       const address = this.#sorted[i] as number;

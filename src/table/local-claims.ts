@@ -1,4 +1,4 @@
-import { type Cidr4, cidrKey, cidrOfKey, formatCidr } from '../base/address.ts';
+import { type Cidr, type CidrKey, cidrKey, cidrOfKey, formatCidr } from '../base/address.ts';
 import type { LocalUse } from './claim.ts';
 import { type ConflictLog, lostLocal } from './conflict-log.ts';
 import { Cover } from './cover.ts';
@@ -24,7 +24,7 @@ export class LocalClaims {
   readonly #stakes = new PrefixMap<LocalStake>();
   readonly #refused = new Set<LocalStake>();
   #touched = new Set<LocalStake>();
-  #configured: ReadonlySet<number> = new Set();
+  #configured: ReadonlySet<CidrKey> = new Set();
   #learned = 0;
   /** One went since the refused ones were last looked at: there may be room now. */
   #roomCame = false;
@@ -69,9 +69,9 @@ export class LocalClaims {
   }
 
   /** Returns what `cidrs`, instead of those configured before, have filled together with others, and whether anything was let go. */
-  configure(cidrs: readonly Cidr4[]): { filled: Cidr4[]; shrank: boolean } {
-    const wanted = new Set(cidrs.map(cidrKey));
-    const filled: Cidr4[] = [];
+  configure(cidrs: readonly Cidr[]): { filled: Cidr[]; shrank: boolean } {
+    const wanted = new Set<CidrKey>(cidrs.map((cidr) => cidrKey(cidr)));
+    const filled: Cidr[] = [];
     let shrank = false;
     for (const key of wanted) if (!this.#configured.has(key)) filled.push(...this.cover.add(cidrOfKey(key)));
     for (const key of this.#configured) {
@@ -111,7 +111,7 @@ export class LocalClaims {
   }
 
   /** Lets one stand, or refuses it. Returns the CIDRs that are full with it though it does not hold them alone. */
-  admit(stake: LocalStake, routes: RouteOrder, nextSeq: () => number, wallMs: number): Cidr4[] {
+  admit(stake: LocalStake, routes: RouteOrder, nextSeq: () => number, wallMs: number): Cidr[] {
     const holder = routes.inside(stake.cidr);
     const refusal = holder === undefined ? this.#refuseForRoom() : conflictWith(stake.cidr, holder);
     this.#conflicts.updateLocal(stake, holder);
@@ -130,7 +130,7 @@ export class LocalClaims {
   }
 
   /** Why a claim of another cluster on `cidr` cannot stand; undefined where not all of it is ours. */
-  refuseInside(cidr: Cidr4): Refused | undefined {
+  refuseInside(cidr: Cidr): Refused | undefined {
     const around = this.cover.around(cidr);
     if (around === undefined) return undefined;
     const stake = this.#stakes.get(around);
@@ -170,7 +170,7 @@ export class LocalClaims {
   }
 }
 
-function conflictWith(cidr: Cidr4, holder: Entry): Refused {
+function conflictWith(cidr: Cidr, holder: Entry): Refused {
   return { reason: 'conflict', detail: lostLocal(cidr, holder) };
 }
 

@@ -1,4 +1,4 @@
-import { type Address, type Cidr4, cidrKey, cidrOfKey } from '../base/address.ts';
+import { type Address, type Cidr, type CidrKey, cidrKey, cidrOfKey } from '../base/address.ts';
 import type { Gateway } from './claim.ts';
 import { ConflictLog } from './conflict-log.ts';
 import { Departures } from './departures.ts';
@@ -56,7 +56,7 @@ export class Reconciler {
   readonly #order = new RouteOrder(this.entries);
   readonly #touched = new Set<Entry>();
   /** Routes as of the last takeChanges, for the CIDRs that changed since; undefined: there was none. */
-  readonly #before = new Map<number, Published | undefined>();
+  readonly #before = new Map<CidrKey, Published | undefined>();
   /** CIDRs that have to wait for room. */
   readonly #waiting = new Set<Entry>();
   /** CIDRs that have to wait because all of their addresses are ours. */
@@ -162,9 +162,9 @@ export class Reconciler {
   }
 
   /** Net changes since the last call: what changed and changed back is not among them. */
-  takeChanges(): { set: Entry[]; removed: Cidr4[] } {
+  takeChanges(): { set: Entry[]; removed: Cidr[] } {
     const set: Entry[] = [];
-    const removed: Cidr4[] = [];
+    const removed: Cidr[] = [];
     for (const [key, before] of this.#before) {
       const cidr = cidrOfKey(key);
       const entry = this.entries.get(cidr);
@@ -276,7 +276,7 @@ export class Reconciler {
     return inside;
   }
 
-  #touchCovered(filled: readonly Cidr4[]): void {
+  #touchCovered(filled: readonly Cidr[]): void {
     for (const cidr of filled) {
       const entry = this.entries.get(cidr);
       if (entry !== undefined) this.#touched.add(entry);

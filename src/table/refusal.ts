@@ -1,11 +1,12 @@
 import {
   type Address,
-  type Cidr4,
+  type Cidr,
   cidrContains,
   cidrHolds,
   cidrOverlaps,
   formatAddress,
   formatCidr,
+  isCidr4,
   parseCidr,
 } from '../base/address.ts';
 import type { Claim } from './claim.ts';
@@ -13,7 +14,7 @@ import type { Refused } from './entry.ts';
 import { PrefixMap } from './prefix-map.ts';
 
 export interface ProtectedCidr {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   /** Completes "…, which is ". */
   readonly what: string;
 }
@@ -23,7 +24,7 @@ export interface TableSettings {
   /** Our own name. */
   readonly cluster: string;
   /** Our own CIDRs. */
-  readonly local: readonly Cidr4[];
+  readonly local: readonly Cidr[];
   /** Every address of this host: none of them can be the gateway of another cluster. */
   readonly ownAddresses: readonly Address[];
   /** The outer source of our packets; null while it is not known. */
@@ -37,15 +38,29 @@ export interface TableSettings {
 /** No remote cluster has fewer than 2^24 addresses less one to spare: what is shorter is a default route in pieces (0.0.0.0/1, 128.0.0.0/1). */
 export const PREFIX_LENGTH_MIN = 8;
 
+/** A site has a /48 and a provider a /32, the largest ones a /20 (RFC 6177, RFC 4193): what is shorter is the Internet in pieces (2000::/3). */
+export const PREFIX_LENGTH_MIN_6 = 20;
+
 const block = (text: string, what: string) => ({ cidr: parseCidr(text), what });
 
-/** RFC 1812 §5.3.7 and RFC 6890. Link-local holds the metadata services of the clouds. */
+/**
+ * RFC 1812 §5.3.7 and RFC 6890. Link-local holds the metadata services of the clouds. Of IPv6 RFC 4291 §2.4 and RFC 6666; not 64:ff9b::/96,
+ * which a cluster with a NAT64 may well hold for others, nor 2001:db8::/32, which harms nobody.
+ */
 const MARTIANS = [
   block('0.0.0.0/8', 'this network'),
   block('127.0.0.0/8', 'loopback'),
   block('169.254.0.0/16', 'link-local'),
   block('224.0.0.0/4', 'multicast'),
   block('240.0.0.0/4', 'reserved'),
+  block('::/128', 'the unspecified address'),
+  block('::1/128', 'loopback'),
+  block('::/96', 'IPv4-compatible'),
+  block('::ffff:0:0/96', 'IPv4-mapped'),
+  block('100::/64', 'discard-only'),
+  block('fe80::/10', 'link-local'),
+  block('fec0::/10', 'site-local'),
+  block('ff00::/8', 'multicast'),
 ];
 
 /** A gateway on a link-local underlay is unusual but works (cloud VPN attachments use such links); the other blocks never do. */
@@ -54,7 +69,7 @@ const NO_GATEWAYS_IN = MARTIANS.filter(({ what }) => what !== 'link-local');
 /** Judges a claim by itself, without looking at any other. */
 export class Judge {
   readonly settings: TableSettings;
-  readonly #local = new PrefixMap<Cidr4>();
+  readonly #local = new PrefixMap<Cidr>();
   readonly #own: ReadonlySet<Address>;
   readonly #gatewaysMax: number;
 
@@ -70,7 +85,7 @@ export class Judge {
     return this.#refuseCidr(claim.cidr, claim.cluster) ?? this.#refuseGateways(claim);
   }
 
-  #refuseCidr(cidr: Cidr4, cluster: string): Refused | undefined {
+  #refuseCidr(cidr: Cidr, cluster: string): Refused | undefined {
     if (cluster === this.settings.cluster) {
       return { reason: 'own-cluster', detail: `${cluster} is our own cluster` };
     }
@@ -131,23 +146,24 @@ export class Judge {
 }
 
 /** CIDRs that nobody can have, neither another cluster nor we. */
-function refuseAnyones(cidr: Cidr4): Refused | undefined {
+function refuseAnyones(cidr: Cidr): Refused | undefined {
   if (cidr.prefixLength === 0) {
     return { reason: 'default-route', detail: 'a default route would swallow all traffic of this host' };
   }
   const martian = MARTIANS.find((entry) => cidrContains(entry.cidr, cidr));
   if (martian !== undefined) return isMartian(cidr, martian);
-  if (cidr.prefixLength < PREFIX_LENGTH_MIN) {
+  const lengthMin = isCidr4(cidr) ? PREFIX_LENGTH_MIN : PREFIX_LENGTH_MIN_6;
+  if (cidr.prefixLength < lengthMin) {
     return {
       reason: 'too-short',
-      detail: `${formatCidr(cidr)} is shorter than /${PREFIX_LENGTH_MIN}; claim the networks in it one by one`,
+      detail: `${formatCidr(cidr)} is shorter than /${lengthMin}; claim the networks in it one by one`,
     };
   }
   const held = MARTIANS.find((entry) => cidrOverlaps(entry.cidr, cidr));
   return held === undefined ? undefined : isMartian(cidr, held);
 }
 
-function isMartian(cidr: Cidr4, martian: { cidr: Cidr4; what: string }): Refused {
+function isMartian(cidr: Cidr, martian: { cidr: Cidr; what: string }): Refused {
   return {
     reason: 'martian',
     detail: `${formatCidr(cidr)} overlaps ${formatCidr(martian.cidr)} (${martian.what})`,

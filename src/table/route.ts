@@ -1,9 +1,9 @@
-import type { Address, Cidr4 } from '../base/address.ts';
+import type { Address, Cidr } from '../base/address.ts';
 import type { Gateway, LocalUse } from './claim.ts';
 
 /** What the table made of the claims on one CIDR. */
 export interface Route {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   readonly cluster: string;
   /** Sorted by address, each once. */
   readonly gateways: readonly Gateway[];
@@ -20,7 +20,7 @@ export type ForwardedRoute = Pick<Route, 'cidr' | 'cluster' | 'gateways'>;
 
 /** One of our own CIDRs, as it was configured or learned. */
 export interface LocalCidr {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   /** What it was learned for, also where it is configured too: what is DNATed weighs more than pods, and pods more than routes. */
   readonly use: LocalUse | 'configured';
   /** `config` where it is configured, and `source/id` of each claim. */
@@ -32,9 +32,9 @@ export interface LocalCidr {
 export interface RouteChanges {
   /** New, or with other gateways or another cluster than before. A route of which only origins or staleness changed is not here. */
   readonly set: readonly ForwardedRoute[];
-  readonly removed: readonly Cidr4[];
+  readonly removed: readonly Cidr[];
   /** All our own CIDRs, configured and learned, none inside another and none the half of a larger one; undefined when they are as before. */
-  readonly local: readonly Cidr4[] | undefined;
+  readonly local: readonly Cidr[] | undefined;
 }
 
 /** Why a claim made no route. One word each; `isthmus routes --refused` shows them. */
@@ -54,7 +54,7 @@ export type RefusalReason =
 export interface Refusal {
   readonly source: string;
   readonly id: string;
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   readonly cluster: string;
   readonly reason: RefusalReason;
   /** A sentence that names the other party: the local CIDR, the gateway, the cluster that was there first. */
@@ -63,7 +63,7 @@ export interface Refusal {
 
 /** A CIDR that two clusters claim. */
 export interface Conflict {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   /** Was there first and keeps it. */
   readonly cluster: string;
   /** Has to wait. */
@@ -78,9 +78,9 @@ export interface Conflict {
  * that is of the same cluster, the longer prefix changes nothing and is no shadow, whatever lies further out.
  */
 export interface Shadow {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   readonly cluster: string;
-  readonly within: Cidr4;
+  readonly within: Cidr;
   readonly withinCluster: string;
 }
 

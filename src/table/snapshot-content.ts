@@ -1,3 +1,5 @@
+import type { Cidr, OverlayAddress } from '../base/address.ts';
+import { networkOf6 } from '../base/address6.ts';
 import { GATEWAY_WEIGHT_MAX } from '../base/limits.ts';
 import type { LocalUse } from './claim.ts';
 
@@ -20,10 +22,13 @@ export interface SnapshotSource {
   readonly claims: readonly SnapshotClaim[];
 }
 
+/** A u32, or the 32 hexadecimal digits of an IPv6 address: JSON has no number for those, and to read 100,000 as people write them takes a second. */
+export type SnapshotAddress = number | string;
+
 /** `gateways` is an index into gatewayLists; -1 stands for no place (seq), a lost one (rank), no route yet (sinceMs). `local` where it is ours. */
 export type SnapshotClaim = readonly [
   id: string,
-  address: number,
+  address: SnapshotAddress,
   prefixLength: number,
   cluster: string,
   gateways: number,
@@ -32,6 +37,16 @@ export type SnapshotClaim = readonly [
   sinceMs: number,
   local?: LocalUse,
 ];
+
+export function writtenAddress(address: OverlayAddress): SnapshotAddress {
+  return typeof address === 'number' ? address : address.toString(16).padStart(32, '0');
+}
+
+export function readCidr(address: SnapshotAddress, prefixLength: number): Cidr {
+  return typeof address === 'number'
+    ? { address, prefixLength }
+    : { address: BigInt(`0x${address}`), prefixLength };
+}
 
 const LOCAL_USES: readonly unknown[] = ['pods', 'services', 'routes'] satisfies LocalUse[];
 
@@ -62,10 +77,19 @@ function isClaim(value: unknown, lists: number): boolean {
   if (value.length === 9 && !LOCAL_USES.includes(value[8])) return false;
   const [id, address, prefixLength, cluster, gateways, ...place] = value.slice(0, 8) as unknown[];
   if (typeof id !== 'string' || typeof cluster !== 'string') return false;
-  if (!isAddress(address) || !isCount(prefixLength) || prefixLength > 32) return false;
-  // In arithmetic, not with a mask: 2 ** 32 has to be divisible too, for a length of 0.
-  if (address % 2 ** (32 - prefixLength) !== 0) return false;
+  if (!isCount(prefixLength) || !isNetwork(address, prefixLength)) return false;
   return isCount(gateways) && gateways < lists && place.every(Number.isFinite);
+}
+
+function isNetwork(address: unknown, prefixLength: number): boolean {
+  if (typeof address === 'string') {
+    if (!/^[0-9a-f]{32}$/.test(address) || prefixLength > 128) return false;
+    const read = BigInt(`0x${address}`);
+    return networkOf6(read, prefixLength) === read;
+  }
+  if (!isAddress(address) || prefixLength > 32) return false;
+  // In arithmetic, not with a mask: 2 ** 32 has to be divisible too, for a length of 0.
+  return address % 2 ** (32 - prefixLength) === 0;
 }
 
 function isPair(first: (value: unknown) => boolean, second: (value: unknown) => boolean) {

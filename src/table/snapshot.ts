@@ -6,9 +6,11 @@ import type { Reconciler } from './reconciler.ts';
 import type { Judge } from './refusal.ts';
 import {
   isContent,
+  readCidr,
   type SnapshotClaim,
   type SnapshotContent,
   type SnapshotSource,
+  writtenAddress,
 } from './snapshot-content.ts';
 import { Source } from './source.ts';
 
@@ -58,7 +60,8 @@ function rowOf(
   const { seq, rank, sinceMs } = stake ?? { seq: -1, rank: -1, sinceMs: -1 };
   // JSON has no NaN: -1 stands for a route that never was.
   const since = Number.isFinite(sinceMs) ? sinceMs : -1;
-  const { address, prefixLength } = cidr;
+  const { prefixLength } = cidr;
+  const address = writtenAddress(cidr.address);
   const list = lists.indexOf(gateways);
   return local === undefined
     ? [id, address, prefixLength, cluster, list, seq, rank, since]
@@ -168,7 +171,7 @@ export function restoreContent(
     for (const row of saved.claims) {
       const [id, address, prefixLength, cluster, list, , , , local] = row;
       const gateways = lists[list] ?? [];
-      const cidr = { address, prefixLength };
+      const cidr = readCidr(address, prefixLength);
       const claim: Claim =
         local === undefined ? { id, cidr, cluster, gateways } : { id, cidr, cluster, gateways, local };
       const stored = new StoredClaim(source, claim, 0);

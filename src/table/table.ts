@@ -1,4 +1,4 @@
-import { type Address, type Cidr4, cidrKey } from '../base/address.ts';
+import { addressBits, type Cidr, cidrKey, networkOf, type OverlayAddress } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import type { ClaimUpdate } from './claim.ts';
 import { type Entry, Stake } from './entry.ts';
@@ -36,7 +36,7 @@ export class Table {
   readonly #intake: Intake;
   readonly #sources = new Map<string, Source>();
   #judge: Judge;
-  #localTaken: readonly Cidr4[] = [];
+  #localTaken: readonly Cidr[] = [];
   #shadows: { version: number; list: readonly Shadow[] } = { version: -1, list: [] };
 
   constructor(settings: TableSettings = NOWHERE, limits: Partial<TableLimits> = {}) {
@@ -134,8 +134,8 @@ export class Table {
     return { set: set.map(forwardedFrom), removed, local: isLocalSame ? undefined : local };
   }
 
-  /** All that is our own, configured and learned, by address: none inside another, and no two that are the halves of one. */
-  local(): readonly Cidr4[] {
+  /** All that is our own, configured and learned, IPv4 first and by address: none inside another, and no two that are the halves of one. */
+  local(): readonly Cidr[] {
     return this.#reconciler.locals.cover.joined();
   }
 
@@ -144,8 +144,9 @@ export class Table {
     return this.#reconciler.locals.list();
   }
 
-  isLocal(address: Address): boolean {
-    return this.#reconciler.locals.cover.around({ address, prefixLength: 32 }) !== undefined;
+  isLocal(address: OverlayAddress): boolean {
+    const alone = networkOf(address, addressBits(address));
+    return this.#reconciler.locals.cover.around(alone) !== undefined;
   }
 
   *routes(): Iterable<Route> {
@@ -169,13 +170,13 @@ export class Table {
     return summarize(this.#reconciler.entries.values());
   }
 
-  route(cidr: Cidr4): Route | undefined {
+  route(cidr: Cidr): Route | undefined {
     const entry = this.#reconciler.entries.get(cidr);
     return entry && routeFrom(entry);
   }
 
   /** The routes that hold an address, longest prefix first: the first is the one in use. */
-  candidates(address: Address): Route[] {
+  candidates(address: OverlayAddress): Route[] {
     const holding = this.#reconciler.entries.holding(address);
     return holding.map(routeFrom).filter((route) => route !== undefined);
   }
@@ -288,7 +289,7 @@ function routeFrom({ cidr, inForce }: Entry): Route | undefined {
   };
 }
 
-function sameCidrs(a: readonly Cidr4[], b: readonly Cidr4[]): boolean {
+function sameCidrs(a: readonly Cidr[], b: readonly Cidr[]): boolean {
   if (a === b) return true;
-  return a.length === b.length && a.every((cidr, i) => cidrKey(cidr) === cidrKey(b[i] as Cidr4));
+  return a.length === b.length && a.every((cidr, i) => cidrKey(cidr) === cidrKey(b[i] as Cidr));
 }

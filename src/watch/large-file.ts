@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import type { Cidr } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import type { Parsed } from '../config/document.ts';
 import type { ClusterConfig } from '../config/schema.ts';
@@ -16,6 +17,8 @@ export interface ClusterColumns {
   readonly gateways: ClusterConfig['gateways'];
   readonly addresses: Uint32Array<ArrayBuffer>;
   readonly prefixLengths: Uint8Array<ArrayBuffer>;
+  /** Those of IPv6, which come after. */
+  readonly others: readonly Cidr[];
 }
 
 export interface LargeFileTask {
@@ -42,9 +45,9 @@ export async function parseLargeClusterFile(
   }
 }
 
-function clusterOf({ name, gateways, addresses, prefixLengths }: ClusterColumns): ClusterConfig {
-  const cidrs = Array.from(addresses, (address, i) => ({ address, prefixLength: prefixLengths[i]! }));
-  return { name, gateways, cidrs };
+function clusterOf({ name, gateways, addresses, prefixLengths, others }: ClusterColumns): ClusterConfig {
+  const cidrs = Array.from(addresses, (address, i): Cidr => ({ address, prefixLength: prefixLengths[i]! }));
+  return { name, gateways, cidrs: others.length === 0 ? cidrs : [...cidrs, ...others] };
 }
 
 function threadDied(file: string, why: string, cause?: unknown): GatewayError {

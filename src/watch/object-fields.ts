@@ -1,4 +1,4 @@
-import { type Address, type Cidr4, parseAddress, parseCidr } from '../base/address.ts';
+import { type Address, type Cidr, parseAddress, parseCidr } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import type { Malformed } from './last-good.ts';
 
@@ -52,15 +52,13 @@ export function truthAt(object: unknown, path: string): boolean {
   throw misfit(path, value, 'true or false');
 }
 
-/** The CIDR that `text` is; undefined for one of IPv6, which makes no claims. */
-export function cidrOf(text: unknown, path: string): Cidr4 | undefined {
-  const expected = 'an IPv4 CIDR such as 192.168.12.64/26';
+export function cidrOf(text: unknown, path: string): Cidr {
+  const expected = 'a CIDR such as 192.168.12.64/26 or fd00:10:1::/64';
   if (typeof text !== 'string' || text === '') throw misfit(path, text, expected);
-  if (text.includes(':')) return undefined;
   return parsed(path, text, expected, parseCidr);
 }
 
-/** The address that `text` is, or that stands before its prefix length; undefined for one of IPv6. */
+/** The address that `text` is, or that stands before its prefix length; undefined for one of IPv6, which no underlay has. */
 export function addressOf(text: unknown, path: string): Address | undefined {
   const expected = 'an IPv4 address such as 10.0.0.5, with or without a prefix length';
   if (typeof text !== 'string' || text === '') throw misfit(path, text, expected);

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
-import type { Address, Cidr4 } from '../base/address.ts';
+import type { Address, Cidr } from '../base/address.ts';
 import type { Config } from '../config/schema.ts';
 
 /** What others have to know of this gateway. */
@@ -11,7 +11,7 @@ export interface OwnGateway {
   /** Underlay address; undefined while it is not known. */
   readonly address: Address | undefined;
   /** Own CIDRs, configured and learned, none inside another. */
-  readonly cidrs: readonly Cidr4[];
+  readonly cidrs: readonly Cidr[];
 }
 
 /** The DaemonSet gives the name of the node; in a host's network namespace the host name is often the same, but not always. */

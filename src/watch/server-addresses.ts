@@ -1,6 +1,15 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { Socket } from 'node:net';
-import { type Address, type Cidr4, formatAddress, parseAddress } from '../base/address.ts';
+import { isIP, type Socket } from 'node:net';
+import {
+  type Address,
+  addressBits,
+  type Cidr,
+  formatAddress,
+  networkOf,
+  type OverlayAddress,
+  parseOverlayAddress,
+  sortCidrs,
+} from '../base/address.ts';
 import type { ProtectedCidr } from '../table/refusal.ts';
 
 /** Servers whose addresses are kept; the one that was connected to longest ago makes room. */
@@ -9,8 +18,9 @@ const SERVERS_MAX = 256;
 /** Node's channel for each TCP connection that this process begins (diagnostics_channel, "net.client.socket"). */
 const CHANNEL = 'net.client.socket';
 
-/** First byte of 127.0.0.0/8: no route leads there. */
+/** First byte of 127.0.0.0/8, and ::1: no route leads there. */
 const LOOPBACK = 127;
+const LOOPBACK6 = 1n;
 
 export interface ServerAddressesSetup {
   /** Our overlay address: a server that is reached by it is reached through the tunnel, and a route that leads there is what it needs. */
@@ -25,7 +35,7 @@ export interface ServerAddressesSetup {
  */
 export class ServerAddresses {
   readonly #setup: ServerAddressesSetup;
-  readonly #addresses = new Set<Address>();
+  readonly #addresses = new Set<OverlayAddress>();
   readonly #onSocket = (message: unknown): void => {
     const { socket } = message as { socket: Socket };
     socket.once('connect', () => this.#connected(socket));
@@ -37,8 +47,9 @@ export class ServerAddresses {
   }
 
   /** Kept after a connection has ended: it is the next one that must be possible. */
-  get list(): readonly Address[] {
-    return [...this.#addresses].sort((one, other) => one - other);
+  get list(): readonly OverlayAddress[] {
+    const cidrs = Array.from(this.#addresses, (address) => networkOf(address, addressBits(address)));
+    return sortCidrs(cidrs).map(({ address }) => address);
   }
 
   close(): void {
@@ -46,8 +57,8 @@ export class ServerAddresses {
   }
 
   #connected(socket: Socket): void {
-    const address = ipv4Of(socket.remoteAddress);
-    if (address === undefined || address >>> 24 === LOOPBACK) return;
+    const address = addressOf(socket.remoteAddress);
+    if (address === undefined || isLoopback(address)) return;
     const tunnelAddress = this.#setup.tunnelAddress();
     if (tunnelAddress !== null && socket.localAddress === formatAddress(tunnelAddress)) return;
     const isNew = !this.#addresses.delete(address);
@@ -58,18 +69,27 @@ export class ServerAddresses {
   }
 }
 
-/** Undefined for IPv6 and for sockets of the file system. */
-function ipv4Of(text: string | undefined): Address | undefined {
-  const plain = text?.replace(/^::ffff:/, '');
-  return plain === undefined || !/^\d+\.\d+\.\d+\.\d+$/.test(plain) ? undefined : parseAddress(plain);
+/** Undefined for sockets of the file system, and for a link-local address, which names its link behind a percent sign. */
+function addressOf(text: string | undefined): OverlayAddress | undefined {
+  const plain = text?.replace(/^::ffff:(?=\d+\.)/, '');
+  return plain === undefined || isIP(plain) === 0 || plain.includes('%')
+    ? undefined
+    : parseOverlayAddress(plain);
+}
+
+function isLoopback(address: OverlayAddress): boolean {
+  return typeof address === 'number' ? address >>> 24 === LOOPBACK : address === LOOPBACK6;
 }
 
 /** What TableSettings.protected is: `configured`, and the addresses of servers. */
-export function protectedCidrs(configured: readonly Cidr4[], servers: readonly Address[]): ProtectedCidr[] {
+export function protectedCidrs(
+  configured: readonly Cidr[],
+  servers: readonly OverlayAddress[],
+): ProtectedCidr[] {
   return [
     ...configured.map((cidr) => ({ cidr, what: 'in security.protect' })),
     ...servers.map((address) => ({
-      cidr: { address, prefixLength: 32 },
+      cidr: networkOf(address, addressBits(address)),
       what: 'a server that this gateway reads or writes',
     })),
   ];

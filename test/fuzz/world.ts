@@ -1,4 +1,4 @@
-import { parseAddress, parseCidr } from '../../src/base/address.ts';
+import { type Cidr4, parseAddress, parseCidr4 } from '../../src/base/address.ts';
 import { Fib, type FibEntry, type FibSettings } from '../../src/fib/fib.ts';
 import { type Model, publishRoutes } from '../sim/oracle/model.ts';
 import { LearnedPaths } from '../sim/oracle/path-mtu.ts';
@@ -13,11 +13,11 @@ export const ADDRESSES: readonly number[] = [
   ...['0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255'].map(parseAddress),
 ];
 
-const LOCAL = [parseCidr('10.1.0.0/16')];
+const LOCAL = [parseCidr4('10.1.0.0/16')];
 
-function route(cidr: string, cluster: string, ...gateways: number[]): FibEntry {
+function route(cidr: string, cluster: string, ...gateways: number[]): FibEntry & { readonly cidr: Cidr4 } {
   return {
-    cidr: parseCidr(cidr),
+    cidr: parseCidr4(cidr),
     cluster,
     gateways: gateways.map((address) => ({ address, weight: 1 })),
   };
@@ -49,7 +49,7 @@ const CHOICES: readonly Choice[] = [
         ecn: 'compatibility',
         tunnelAddress: parseAddress('10.1.0.1'),
       },
-      allowedSources: [parseCidr('198.51.100.0/24')],
+      allowedSources: [parseCidr4('198.51.100.0/24')],
     },
     pathMtuBytes: 0,
   },

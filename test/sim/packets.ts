@@ -36,8 +36,14 @@ export class PacketFactory {
     });
   }
 
-  /** Anything that may be wrong with a packet is now wrong with this one. */
+  /** Anything that may be wrong with a packet is now wrong with this one; but it is none of IPv6, of which the oracle knows nothing. */
   damage(packet: Uint8Array): Uint8Array {
+    const bytes = this.#damaged(packet);
+    if (bytes.length > 0 && bytes[0]! >> 4 === 6) bytes[0]! -= 0x10;
+    return bytes;
+  }
+
+  #damaged(packet: Uint8Array): Uint8Array {
     const prng = this.#prng;
     const bytes = packet.slice();
     const at = prng.below(Math.min(bytes.length, 60));

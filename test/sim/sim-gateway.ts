@@ -1,4 +1,12 @@
-import { type Cidr4, cidrKey } from '../../src/base/address.ts';
+import {
+  type Address,
+  type Cidr,
+  type Cidr4,
+  type CidrKey,
+  cidrKey,
+  formatCidr,
+  isCidr4,
+} from '../../src/base/address.ts';
 import type { Timer } from '../../src/base/clock.ts';
 import { GatewayError } from '../../src/base/errors.ts';
 import type { Prng } from '../../src/base/prng.ts';
@@ -7,6 +15,7 @@ import { Engine } from '../../src/dataplane/engine.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from '../../src/dataplane/icmp-queue.ts';
 import { Publisher } from '../../src/dataplane/publisher.ts';
 import { SENT_HEADERS_BYTES, SentHeaders } from '../../src/dataplane/sent-headers.ts';
+import type { FibEntry } from '../../src/fib/entry.ts';
 import { Fib } from '../../src/fib/fib.ts';
 import { PEERS_MAX } from '../../src/fib/layout.ts';
 import { enterEpoch, leaveEpoch } from '../../src/fib/lookup.ts';
@@ -17,7 +26,7 @@ import { loadNative } from '../../src/io/load.ts';
 import { type MemoryEnd, MemoryLink } from '../../src/io/memory.ts';
 import type { PacketIo } from '../../src/io/packet-io.ts';
 import type { ClaimUpdate } from '../../src/table/claim.ts';
-import type { ForwardedRoute } from '../../src/table/route.ts';
+import type { ForwardedRoute, Route } from '../../src/table/route.ts';
 import { Table } from '../../src/table/table.ts';
 import { Auditor, Violation } from './auditor.ts';
 import {
@@ -85,7 +94,7 @@ export class SimGateway {
   readonly #pathMtu = new PathMtuTable();
   readonly #socket: MemoryEnd;
   readonly #tun: MemoryEnd;
-  readonly #kernelRoutes = new Set<number>();
+  readonly #kernelRoutes = new Set<CidrKey>();
   #tickTimer: Timer | undefined;
 
   constructor(plan: GatewayPlan, clock: SimClock, prng: Prng, sabotage: Saboteur | undefined) {
@@ -109,8 +118,9 @@ export class SimGateway {
     const setLocal = this.fib.setLocal.bind(this.fib);
     this.fib.setLocal = (cidrs) => {
       setLocal(cidrs);
-      this.#told = cidrs;
-      this.model.local = cidrs;
+      // The oracle knows IPv4.
+      this.#told = cidrs.filter(isCidr4);
+      this.model.local = this.#told;
     };
     this.#publisher = new Publisher(this.table, this.fib, this.#hostRoutes(), clock, () => {
       for (const { peer, pathMtuBytes } of this.#pathMtu.learned()) this.fib.setPeer(peer, { pathMtuBytes });
@@ -238,9 +248,9 @@ export class SimGateway {
     this.#unlessFull(() => {
       if (!this.#publisher.publish()) return;
       this.publications += 1;
-      publishRoutes(this.model, [...this.table.routes()]);
+      publishRoutes(this.model, [...this.table.routes()] as (Route & { cidr: Cidr4 })[]);
       // One by one, as they were configured and claimed, while the FIB has them joined.
-      this.model.local = this.table.localCidrs().map(({ cidr }) => cidr);
+      this.model.local = this.table.localCidrs().map(({ cidr }) => cidr as Cidr4);
       this.#hostRoutesAgree();
     });
     this.#arm();
@@ -271,7 +281,8 @@ export class SimGateway {
     for (const address of addresses) {
       const found = this.fib.find(address);
       const expected = longestMatch(this.model, address);
-      if (nameOf(found === 'local' || found === undefined ? found : found.entry) !== nameOf(expected)) {
+      const entry = found === 'local' || found === undefined ? found : ofIpv4(found.entry);
+      if (nameOf(entry) !== nameOf(expected)) {
         throw new Violation(
           `${address} is found in ${JSON.stringify(found)}, expected ${JSON.stringify(expected)}`,
         );
@@ -315,13 +326,13 @@ export class SimGateway {
     return {
       add: (routes: readonly ForwardedRoute[]): void => {
         for (const { cidr } of routes) {
-          if (this.fib.find(cidr.address) === undefined) {
-            throw new Violation(`the kernel is to lead ${cidrKey(cidr)} here before the FIB knows it`);
+          if (this.fib.find(cidr.address as Address) === undefined) {
+            throw new Violation(`the kernel is to lead ${formatCidr(cidr)} here before the FIB knows it`);
           }
           this.#kernelRoutes.add(cidrKey(cidr));
         }
       },
-      remove: (cidrs: readonly Cidr4[]): void => {
+      remove: (cidrs: readonly Cidr[]): void => {
         for (const cidr of cidrs) this.#kernelRoutes.delete(cidrKey(cidr));
       },
     };
@@ -365,4 +376,10 @@ function nameOf(
   return typeof found === 'object'
     ? JSON.stringify([cidrKey(found.cidr), found.cluster, found.gateways])
     : String(found);
+}
+
+function ofIpv4(entry: FibEntry): FibEntry & { readonly cidr: Cidr4 } {
+  const { cidr } = entry;
+  if (!isCidr4(cidr)) throw new Violation(`${formatCidr(cidr)} is found for an address of IPv4`);
+  return { ...entry, cidr };
 }

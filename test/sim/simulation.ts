@@ -1,4 +1,4 @@
-import { parseCidr } from '../../src/base/address.ts';
+import { parseCidr4 } from '../../src/base/address.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { TOTAL } from '../../src/dataplane/counters.ts';
 import { Violation } from './auditor.ts';
@@ -15,13 +15,13 @@ const WEST = 0xac1f_0001;
 const EAST = 0xac1f_0002;
 /** Gateways that are nothing but addresses. */
 const PHANTOMS = [1, 2, 3, 4, 5].map((host) => 0xac1f_0900 + host);
-const ALLOWED = [parseCidr('203.0.113.0/28'), parseCidr('172.31.9.5/32')];
+const ALLOWED = [parseCidr4('203.0.113.0/28'), parseCidr4('172.31.9.5/32')];
 const PLACES: Places = {
   allowed: [0xcb00_7101, 0xcb00_710f, 0xcb00_7110],
   strangers: [0xc633_6401, 0xc633_6402, 0x0a02_0001, 0xac1f_0909],
 };
-const WEST_LOCAL = [parseCidr('10.1.0.0/16'), parseCidr('10.96.0.0/16')];
-const EAST_LOCAL = [parseCidr('10.2.0.0/16'), parseCidr('10.97.0.0/16')];
+const WEST_LOCAL = [parseCidr4('10.1.0.0/16'), parseCidr4('10.96.0.0/16')];
+const EAST_LOCAL = [parseCidr4('10.2.0.0/16'), parseCidr4('10.97.0.0/16')];
 
 /** Steps after which packets, claims and weather have settled into something else. */
 const MEMORY_AUDIT_STEPS = 400;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseAddress, parseCidr } from '../../src/base/address.ts';
+import { parseAddress, parseCidr4 } from '../../src/base/address.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Logger } from '../../src/base/log.ts';
 import { sumCell, TOTAL, TOTAL_CELLS } from '../../src/dataplane/counters.ts';
@@ -54,9 +54,9 @@ test('a worker that dies is logged, counted and restarted with its queue, and th
   const native = loadNative();
   const netlink = new Netlink(native);
   const fib = new Fib();
-  fib.setLocal([parseCidr('10.1.0.0/16')]);
+  fib.setLocal([parseCidr4('10.1.0.0/16')]);
   fib.apply(
-    [{ cidr: parseCidr('10.2.0.0/16'), cluster: 'west', gateways: [{ address: LOOPBACK, weight: 1 }] }],
+    [{ cidr: parseCidr4('10.2.0.0/16'), cluster: 'west', gateways: [{ address: LOOPBACK, weight: 1 }] }],
     [],
   );
   fib.configure({
@@ -99,7 +99,7 @@ test('a worker that dies is logged, counted and restarted with its queue, and th
     forgetReader: (engine) => fib.forgetReader(engine),
     clock: systemClock,
     logger,
-    slowPath: { sendIcmp: () => {}, onProbe: () => {} },
+    slowPath: { sendIcmp: () => {}, sendIcmp6: () => {}, onProbe: () => {} },
     program: new URL('./dying-worker.js', import.meta.url),
   });
   const sender = openRawIp(native, { address: parseAddress('127.0.0.3') });

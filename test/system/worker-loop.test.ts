@@ -231,10 +231,10 @@ class TracedGateway extends GatewayProcess {
   }
 }
 
-/** Calls of the packet worker, which is the one thread that polls three descriptors, from its first poll on. */
+/** Calls of the packet worker, which is the one thread that polls four descriptors, from its first poll on. */
 function tracedCalls(file: string): number {
   const lines = readFileSync(file, 'utf8').split('\n');
-  const first = lines.findIndex((line) => /^\d+ +poll\(\[(?:\{[^}]*\},? ?){3}\]/.test(line));
+  const first = lines.findIndex((line) => /^\d+ +poll\(\[(?:\{[^}]*\},? ?){4}\]/.test(line));
   const worker = /^\d+/.exec(lines[first] ?? '')?.[0];
   // A call during which another thread came to speak takes two lines; the second does not begin with its name.
   return lines.slice(first).filter((line) => new RegExp(`^${worker} +\\w+\\(`).test(line)).length;

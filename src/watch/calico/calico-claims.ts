@@ -1,4 +1,4 @@
-import { type Cidr4, cidrContains } from '../../base/address.ts';
+import { type Cidr, cidrContains } from '../../base/address.ts';
 import type { Claim, Gateway } from '../../table/claim.ts';
 import { ClaimLedger } from '../claim-ledger.ts';
 import type { Told } from '../combine-streams.ts';
@@ -130,7 +130,7 @@ export class CalicoClaims implements Deriver<CalicoObjects> {
     return false;
   }
 
-  #claim(kind: string, { name, cidr }: { name: string; cidr: Cidr4 }, gateways: readonly Gateway[]): Claim {
+  #claim(kind: string, { name, cidr }: { name: string; cidr: Cidr }, gateways: readonly Gateway[]): Claim {
     // Joined, not concatenated: a concatenation keeps its parts alive.
     const id = [kind, name].join('');
     const { cluster, claims } = this.#options;

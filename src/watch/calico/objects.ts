@@ -1,4 +1,4 @@
-import type { Address, Cidr4 } from '../../base/address.ts';
+import type { Address, Cidr } from '../../base/address.ts';
 import type { Gateway } from '../../table/claim.ts';
 import type { LabelMatcher, Labels } from '../gateway-selection.ts';
 import type { Malformed } from '../last-good.ts';
@@ -7,7 +7,7 @@ import { addressOf, cidrOf, fieldAt, listAt, misfit, textAt, truthAt, wellFormed
 /** An IPPool, cut down. */
 export interface Pool {
   readonly name: string;
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   readonly disabled: boolean;
 }
 
@@ -15,7 +15,7 @@ export interface Pool {
 export interface Block {
   /** Of the BlockAffinity object; made up from node and CIDR in the same way where Calico is in etcd. */
   readonly name: string;
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   readonly node: string;
 }
 
@@ -37,12 +37,11 @@ export interface NodeReading {
   readonly readiness: boolean;
 }
 
-/** An IPPool of either API group, or of etcd. undefined: one that makes no claims, of IPv6 or for load balancers. */
+/** An IPPool of either API group, or of etcd. undefined: one that makes no claims, for load balancers. */
 export function poolOf(object: unknown, name: string): Pool | Malformed | undefined {
   return wellFormed(`IPPool/${name}`, () => {
     const cidr = cidrOf(fieldAt(object, 'spec.cidr'), 'spec.cidr');
     const uses = listAt(object, 'spec.allowedUses', 'a list such as [Workload, Tunnel]');
-    if (cidr === undefined) return undefined;
     if (uses.length > 0 && !uses.some((use) => TUNNELLED_USES.has(String(use)))) return undefined;
     return { name, cidr, disabled: truthAt(object, 'spec.disabled') };
   });
@@ -57,7 +56,7 @@ export function blockOf(object: unknown, name: string): Block | Malformed | unde
     const cidr = cidrOf(fieldAt(object, 'spec.cidr'), 'spec.cidr');
     const node = textAt(object, 'spec.node', 'the name of a node');
     if (node === undefined || node === '') throw misfit('spec.node', node, 'the name of a node');
-    return cidr && { name, cidr, node };
+    return { name, cidr, node };
   });
 }
 
@@ -70,7 +69,7 @@ function isHeld(object: unknown, within: '' | 'spec.'): boolean {
   return (state === 'confirmed' || state === '') && !truthAt(object, `${within}deleted`);
 }
 
-const BLOCK_KEY = /^\/calico\/ipam\/v2\/host\/([^/]+)\/ipv4\/block\/([^/]+)$/;
+const BLOCK_KEY = /^\/calico\/ipam\/v2\/host\/([^/]+)\/ipv[46]\/block\/([^/]+)$/;
 
 /** A block's key and value in etcd. undefined: another key below the same prefix, or a block that no routes lead to. */
 export function blockOfKey(key: string, value: string): Block | Malformed | undefined {
@@ -79,7 +78,7 @@ export function blockOfKey(key: string, value: string): Block | Malformed | unde
   return wellFormed(key, () => {
     if (!isHeld(value === '' ? {} : jsonOf(value), '')) return undefined;
     const cidr = cidrOf(dashed.replace('-', '/'), 'its last part');
-    return cidr && { name: `${node}-${dashed.replaceAll('.', '-')}`, cidr, node };
+    return { name: `${node}-${dashed.replaceAll(/[.:]/g, '-')}`, cidr, node };
   });
 }
 

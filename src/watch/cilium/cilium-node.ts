@@ -1,11 +1,11 @@
-import { type Address, type Cidr4, formatCidr } from '../../base/address.ts';
+import { type Address, type Cidr, formatCidr } from '../../base/address.ts';
 import type { Malformed } from '../last-good.ts';
 import { addressOf, cidrOf, fieldAt, listAt, wellFormed } from '../object-fields.ts';
 
 /** A CIDR of pods, and how its claim is called. */
 export interface PodRange {
   readonly id: string;
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
 }
 
 /** A CiliumNode (cilium.io/v2), cut down. */
@@ -36,14 +36,14 @@ function rangesOf(object: unknown, name: string): PodRange[] {
   const podCidrs = 'spec.ipam.podCIDRs';
   for (const [i, text] of listAt(object, podCidrs, 'a list of CIDRs').entries()) {
     const cidr = cidrOf(text, `${podCidrs}[${i}]`);
-    if (cidr !== undefined) ranges.push({ id: `CiliumNode/${name}${i === 0 ? '' : `#${i}`}`, cidr });
+    ranges.push({ id: `CiliumNode/${name}${i === 0 ? '' : `#${i}`}`, cidr });
   }
   const allocated = 'spec.ipam.pools.allocated';
   for (const [i, pool] of listAt(object, allocated, 'a list of pools').entries()) {
     for (const [j, text] of listAt(pool, 'cidrs', 'a list of CIDRs').entries()) {
       const cidr = cidrOf(text, `${allocated}[${i}].cidrs[${j}]`);
       // Pools come and go by themselves: named by its place in the list, a range would get another name with each of them.
-      if (cidr !== undefined) ranges.push({ id: `CiliumNode/${name}:${formatCidr(cidr)}`, cidr });
+      ranges.push({ id: `CiliumNode/${name}:${formatCidr(cidr)}`, cidr });
     }
   }
   return ranges;

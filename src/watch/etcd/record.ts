@@ -1,6 +1,6 @@
 import {
   type Address,
-  type Cidr4,
+  type Cidr,
   formatAddress,
   formatCidr,
   parseAddress,
@@ -17,7 +17,7 @@ export interface GatewayRecord {
   readonly gateway: string;
   readonly address: Address;
   readonly weight: number;
-  readonly cidrs: readonly Cidr4[];
+  readonly cidrs: readonly Cidr[];
 }
 
 /** etcd refuses requests of more than 1.5 MiB (--max-request-bytes); the key and the rest of the request need a little of it. */
@@ -73,10 +73,8 @@ export function decodeRecord(
   if (!Array.isArray(cidrs)) return bad(`cidrs: expected a list of CIDRs, got ${shown(cidrs)}`);
   if (cidrs.length > LOCAL_CIDRS_MAX)
     return bad(`cidrs: expected at most ${LOCAL_CIDRS_MAX} CIDRs, got ${cidrs.length}`);
-  const parsedCidrs: Cidr4[] = [];
+  const parsedCidrs: Cidr[] = [];
   for (const [i, cidr] of cidrs.entries()) {
-    // IPv6 beside IPv4 is no mistake of whoever announces it.
-    if (typeof cidr === 'string' && cidr.includes(':')) continue;
     const result = parsed(cidr, parseCidr);
     if (typeof result === 'string') return bad(`cidrs[${i}]: ${result}`);
     parsedCidrs.push(result);

@@ -51,15 +51,19 @@ export class KernelRoutesWatcher implements Watcher {
     const ring = (): void => wake.ring();
     const stream = streams.open(this.name, `routes of table ${table}`);
     let isPending = false;
-    const subscription = new NetlinkSubscription(native, NOTICE_GROUP.ROUTES, (notice) => {
-      if (notice.kind === 'route') {
-        if (notice.route.table !== table || !protocols.includes(notice.route.protocol)) return;
-        stream.events += 1;
-      }
-      if (isPending) return;
-      isPending = true;
-      ring();
-    });
+    const subscription = new NetlinkSubscription(
+      native,
+      NOTICE_GROUP.ROUTES | NOTICE_GROUP.ROUTES6,
+      (notice) => {
+        if (notice.kind === 'route') {
+          if (notice.route.table !== table || !protocols.includes(notice.route.protocol)) return;
+          stream.events += 1;
+        }
+        if (isPending) return;
+        isPending = true;
+        ring();
+      },
+    );
     signal.addEventListener('abort', ring, { once: true });
     let isFirst = true;
     try {

@@ -1,4 +1,4 @@
-import { type Cidr4, cidrContains, cidrKey, formatCidr } from '../../base/address.ts';
+import { type Cidr, type CidrKey, cidrContains, cidrKey, formatCidr } from '../../base/address.ts';
 import { GATEWAY_WEIGHT_MAX } from '../../base/limits.ts';
 import { type KernelRoute, ROUTE_TYPE } from '../../io/netlink-route.ts';
 import type { Claim, Gateway } from '../../table/claim.ts';
@@ -7,7 +7,7 @@ import type { Claim, Gateway } from '../../table/claim.ts';
 export interface RouteReading {
   readonly protocols: readonly number[];
   /** Only routes inside one of these count; empty: all. */
-  readonly within: readonly Cidr4[];
+  readonly within: readonly Cidr[];
   /** Our own name where the routes are ours to announce, else the name of the remote cluster that they lead to. */
   readonly cluster: string;
   readonly isLocal: boolean;
@@ -23,7 +23,7 @@ const OWN_TYPES: readonly number[] = [ROUTE_TYPE.UNICAST, ROUTE_TYPE.BLACKHOLE, 
 
 /** One claim for each prefix that counts, from the route that the kernel prefers (RFC 1812 §5.2.4.3: the lowest metric). */
 export function claimsOfRoutes(routes: readonly KernelRoute[], reading: RouteReading): Claim[] {
-  const best = new Map<number, KernelRoute>();
+  const best = new Map<CidrKey, KernelRoute>();
   for (const route of routes) {
     if (!counts(route, reading)) continue;
     const known = best.get(cidrKey(route.cidr));

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Cidr4 } from '../../base/address.ts';
+import type { Cidr } from '../../base/address.ts';
 import { pause } from '../../base/clock.ts';
 import { GatewayError, messageOf } from '../../base/errors.ts';
 import { type ClusterNote, ClusterNotes } from '../cluster-notes.ts';
@@ -22,7 +22,7 @@ export interface ChildPlan {
   readonly reads: ClusterAccess['source'] | 'services';
   readonly aggregate: 'pool' | 'block';
   readonly gateways: GatewaySelection;
-  readonly serviceCidrs: 'auto' | readonly Cidr4[];
+  readonly serviceCidrs: 'auto' | readonly Cidr[];
   readonly credentials: ClusterCredentials;
   /** Where the credentials are from, for messages: `Secret isthmus-system/west-access`. */
   readonly describe: string;

@@ -1,4 +1,4 @@
-import { type Cidr4, formatCidr } from '../../base/address.ts';
+import { type Cidr, formatCidr } from '../../base/address.ts';
 import type { Claim, Gateway, LocalUse } from '../../table/claim.ts';
 import { ClaimLedger } from '../claim-ledger.ts';
 import type { Told } from '../combine-streams.ts';
@@ -153,7 +153,7 @@ export class KubernetesClaims implements Deriver<KubernetesObjects> {
 /** Claims on what stands in a RemoteCluster itself. A CIDR that is listed twice is one claim. */
 export function staticClaims(
   cluster: string,
-  cidrs: readonly Cidr4[],
+  cidrs: readonly Cidr[],
   gateways: readonly Gateway[] = NO_GATEWAYS,
 ): Claim[] {
   const claims = new Map<string, Claim>();

@@ -1,4 +1,4 @@
-import type { Cidr4 } from '../../base/address.ts';
+import type { Cidr } from '../../base/address.ts';
 import { formatCidr } from '../../base/address.ts';
 import type { ClaimUpdate } from '../../table/claim.ts';
 import { CalicoWatcher } from '../calico/calico.ts';
@@ -30,7 +30,7 @@ export interface KubernetesWatcherOptions {
   /** Of a remote cluster; our own needs none. */
   readonly gateways: GatewaySelection;
   /** What takes the place of ServiceCIDR objects where the server has none; `auto`: nothing, and that is said. */
-  readonly serviceCidrs: 'auto' | readonly Cidr4[];
+  readonly serviceCidrs: 'auto' | readonly Cidr[];
   readonly addressType: AddressType;
   /** Whether RemoteCluster objects are read, which only our own API server has for us. */
   readonly remoteClusters: boolean;

@@ -1,4 +1,4 @@
-import type { Address, Cidr4 } from '../../base/address.ts';
+import type { Address, Cidr } from '../../base/address.ts';
 import type { KubernetesObject } from '../kubernetes-api/resource.ts';
 import type { Malformed } from '../last-good.ts';
 import { addressOf, cidrOf, fieldAt, listAt, misfit, wellFormed } from '../object-fields.ts';
@@ -6,7 +6,7 @@ import { addressOf, cidrOf, fieldAt, listAt, misfit, wellFormed } from '../objec
 /** An IPv4 CIDR of an object, and where it stands in the object's list: its claim is named by that. */
 export interface ListedCidr {
   readonly index: number;
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
 }
 
 /** A core/v1 Node, cut down. */
@@ -56,18 +56,14 @@ function podCidrsOf(object: KubernetesObject): ListedCidr[] {
   const listed = listedCidrs(object, 'spec.podCIDRs');
   const alone = fieldAt(object, 'spec.podCIDR') ?? '';
   if (listed.length > 0 || alone === '' || fieldAt(object, 'spec.podCIDRs') !== undefined) return listed;
-  const cidr = cidrOf(alone, 'spec.podCIDR');
-  return cidr === undefined ? [] : [{ index: 0, cidr }];
+  return [{ index: 0, cidr: cidrOf(alone, 'spec.podCIDR') }];
 }
 
-/** Those of IPv4. */
 export function listedCidrs(object: unknown, path: string): ListedCidr[] {
-  const listed: ListedCidr[] = [];
-  for (const [index, text] of listAt(object, path, 'a list of CIDRs').entries()) {
-    const cidr = cidrOf(text, `${path}[${index}]`);
-    if (cidr !== undefined) listed.push({ index, cidr });
-  }
-  return listed;
+  return listAt(object, path, 'a list of CIDRs').map((text, index) => ({
+    index,
+    cidr: cidrOf(text, `${path}[${index}]`),
+  }));
 }
 
 /** The first of the type and of IPv4. */

@@ -1,4 +1,4 @@
-import type { Cidr4 } from '../../base/address.ts';
+import type { Cidr } from '../../base/address.ts';
 import { GATEWAY_WEIGHT_MAX, GATEWAYS_MAX } from '../../base/limits.ts';
 import type { Gateway } from '../../table/claim.ts';
 import { type GatewaySelection, parseSelector } from '../gateway-selection.ts';
@@ -26,11 +26,11 @@ export interface ClusterAccess {
 export interface RemoteCluster {
   /** undefined: it is not read, but stands in the object. */
   readonly access: ClusterAccess | undefined;
-  readonly cidrs: readonly Cidr4[];
+  readonly cidrs: readonly Cidr[];
   /** undefined: those that are found. */
   readonly gateways: readonly Gateway[] | undefined;
   readonly selection: GatewaySelection;
-  readonly serviceCidrs: readonly Cidr4[] | undefined;
+  readonly serviceCidrs: readonly Cidr[] | undefined;
   readonly dns: { readonly address: string; readonly domain: string } | null;
 }
 
@@ -65,7 +65,7 @@ export function remoteClusterOf(object: KubernetesObject): RemoteCluster | Malfo
   });
 }
 
-function limited(object: KubernetesObject, path: string): Cidr4[] {
+function limited(object: KubernetesObject, path: string): Cidr[] {
   const listed = listedCidrs(object, path);
   if (listed.length > REMOTE_CIDRS_MAX)
     throw misfit(path, `a list of ${listed.length}`, `at most ${REMOTE_CIDRS_MAX} CIDRs`);

@@ -57,6 +57,16 @@ socat -u TUN,tun-name=back0,iff-no-pi,iff-up UDP4-DATAGRAM:${GATEWAY_A}:5555,bin
 n=0; until ip link set back0 mtu 1472 2> /dev/null; do n=$((n + 1)); [ $n -lt 100 ] || exit 1; sleep 0.05; done
 ip route add 10.1.0.0/16 dev back0`;
 
+/** IPv6 in IPv4, RFC 4213: the kernel's sit. */
+export const SIT = `
+modprobe sit || exit 1
+echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6
+echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+ip tunnel add sit1 mode sit local ${GATEWAY_B} remote ${GATEWAY_A} ttl 64
+ip link set sit1 up mtu 1480
+ip -6 addr add fd00:2:0:1::1/64 dev vec1 nodad
+ip -6 route add fd00:1::/48 dev sit1`;
+
 export async function kernelPeer(tunnel: string, change: ConfigurationChange = {}): Promise<KernelPeer> {
   const topology = new Topology();
   try {

@@ -33,7 +33,7 @@ export function predictInbound(model: Model, received: Uint8Array): InboundFate 
     return { verdict: VERDICT.UNKNOWN_PEER };
   }
   const inside = received.slice(headerLength(received), get16(received, 2));
-  const malformed = judgeInner(inside);
+  const malformed = received[9] === IPV6 ? judgeNoIpv6(inside) : judgeInner(inside);
   if (malformed !== VERDICT.FORWARD) return { verdict: malformed, ...peer };
   const inner = inside.slice(0, get16(inside, 2));
   const verdict = policy(model, inner, outerSource);
@@ -60,12 +60,19 @@ export function predictInbound(model: Model, received: Uint8Array): InboundFate 
   };
 }
 
+/** The protocol of what should be IPv6 inside, and in a simulation never is. */
+const IPV6 = 41;
+
+function judgeNoIpv6(inside: Uint8Array): number {
+  return inside.length < 40 ? VERDICT.INNER_TRUNCATED : VERDICT.INNER_VERSION;
+}
+
 /** RFC 791, and no fragment: the kernel has put those together before a raw socket sees them. */
 function isOuter(bytes: Uint8Array): boolean {
   if (bytes.length < 20 || Math.floor((bytes[0] as number) / 16) !== 4) return false;
   const header = headerLength(bytes);
   if (header < 20 || header > bytes.length || get16(bytes, 2) < header) return false;
-  if (bytes[9] !== 4 || get16(bytes, 6) % 0x4000 !== 0) return false;
+  if ((bytes[9] !== 4 && bytes[9] !== IPV6) || get16(bytes, 6) % 0x4000 !== 0) return false;
   return onesSum(bytes, 0, header) === 0xffff;
 }
 

@@ -1,4 +1,4 @@
-import { parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { parseAddress, parseCidr4 } from '../../../src/base/address.ts';
 import { VERDICT } from '../../../src/packet/verdict.ts';
 import { type Ends, malformedPacket, spoiled } from '../../fuzz/malformed-packets.ts';
 import { predictInbound } from '../../sim/oracle/inbound.ts';
@@ -46,13 +46,13 @@ export function modelOf(world: World): Model {
       ...{ ecn: 'normal', clampMss: true, fragment: 'inner', innerSource: 'strict' },
       ...{ allowedSources: [], transit: [] },
     },
-    local: [parseCidr(LOCAL_CIDR)],
+    local: [parseCidr4(LOCAL_CIDR)],
     routes: [],
     peers: new Map(),
     paths: new LearnedPaths(),
   };
   const gateways = [{ address: world.gateway, weight: 1 }];
-  publishRoutes(model, [{ cidr: parseCidr(REMOTE_CIDR), cluster: 'west', gateways }]);
+  publishRoutes(model, [{ cidr: parseCidr4(REMOTE_CIDR), cluster: 'west', gateways }]);
   return model;
 }
 

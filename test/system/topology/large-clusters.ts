@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { formatAddress, parseCidr } from '../../../src/base/address.ts';
+import { formatAddress, parseCidr4 } from '../../../src/base/address.ts';
 import { entryOf } from '../../../src/measure/shipped-gateway.ts';
 import { type TwoClusters, twoClusters } from '../../../src/measure/two-clusters.ts';
 import { installCalicoCrds } from '../../fixtures/calico-crds.ts';
@@ -98,7 +98,7 @@ async function makeCluster(
   }
   const kubeconfig = join(folder, 'admin.kubeconfig');
   writeFileSync(kubeconfig, api.kubeconfig());
-  const pod = formatAddress(parseCidr(last.podCidr).address + 2);
+  const pod = formatAddress(parseCidr4(last.podCidr).address + 2);
   return { name, api, kubeconfig, nodes, lastNode: last.name, pod };
 }
 

@@ -357,7 +357,7 @@ test('each problem of a bad configuration is a line that begins with its place',
     assert.equal(
       stderr,
       `${path}:3:12: clusters[0].name: expected the name of a remote cluster, got "east", which is our own (cluster.name)\n` +
-        `${path}:3:26: clusters[0].cidrs[0]: expected a CIDR such as 10.1.0.0/16, got "10.2.0.1/16" (host bits set; did you mean 10.2.0.0/16?)\n`,
+        `${path}:3:26: clusters[0].cidrs[0]: expected a CIDR such as 10.1.0.0/16 or fd00:1::/48, got "10.2.0.1/16" (host bits set; did you mean 10.2.0.0/16?)\n`,
     );
   }
   const { code, stdout, stderr } = await isthmus(['config', 'check', '-c', path, '--json']);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { formatCidr } from '../../../src/base/address.ts';
 import { FILE_BYTES_MAX, PROBLEMS_MAX, parseDocument } from '../../../src/config/document.ts';
 import { parseConfig } from '../../../src/config/load.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
@@ -15,7 +16,7 @@ function problemsOf(text: string): string[] {
 test('a CIDR with host bits is reported where it stands, with the CIDR that was probably meant', () => {
   const text = 'cluster:\n  name: east\n  cidrs:\n    - 10.96.0.0/16\n    - 10.1.2.3/16\n';
   assert.deepEqual(problemsOf(text), [
-    'east.yaml:5:7: cluster.cidrs[1]: expected a CIDR such as 10.1.0.0/16, got "10.1.2.3/16" (host bits set; did you mean 10.1.0.0/16?)',
+    'east.yaml:5:7: cluster.cidrs[1]: expected a CIDR such as 10.1.0.0/16 or fd00:1::/48, got "10.1.2.3/16" (host bits set; did you mean 10.1.0.0/16?)',
   ]);
 });
 
@@ -24,11 +25,13 @@ for (const [cidr, remark] of [
   ['10.1.0.0/33', '"33" is not a prefix length from 0 to 32'],
   ['10.1.0.0/', '"" is not a prefix length from 0 to 32'],
   ['10.1.0.256/24', '"10.1.0.256" is not an IPv4 address'],
-  ['fd00::/64', '"fd00::" is not an IPv4 address'],
+  ['fd00:1::/129', '"129" is not a prefix length from 0 to 128'],
+  ['fd00:g::/64', '"fd00:g::" is not an IPv6 address'],
+  ['fd00:1::1/64', 'host bits set; did you mean fd00:1::/64?'],
 ] as const) {
   test(`${cidr} is no CIDR because ${remark}`, () => {
     assert.deepEqual(problemsOf(`cluster: {name: east, cidrs: ["${cidr}"]}`), [
-      `east.yaml:1:31: cluster.cidrs[0]: expected a CIDR such as 10.1.0.0/16, got "${cidr}" (${remark})`,
+      `east.yaml:1:31: cluster.cidrs[0]: expected a CIDR such as 10.1.0.0/16 or fd00:1::/48, got "${cidr}" (${remark})`,
     ]);
   });
 }
@@ -208,4 +211,27 @@ test('no text makes the reader throw', () => {
     }),
     { seed: 9, numRuns: 400 },
   );
+});
+
+test('CIDRs of both families stand side by side, but not where the underlay or services are meant', () => {
+  const text =
+    'cluster: {name: east, cidrs: [10.1.0.0/16, "fd00:1::/48"]}\nsecurity: {protect: ["fd00:9::7"]}';
+  const read = parseConfig(text, 'east.yaml');
+  assert.deepEqual(read.value?.cluster.cidrs.map(formatCidr), ['10.1.0.0/16', 'fd00:1::/48']);
+  assert.deepEqual(read.value?.security.protect.map(formatCidr), ['fd00:9::7/128']);
+  for (const [section, field] of [
+    ['security', 'decapsulateFrom'],
+    ['services', 'cidrs'],
+  ])
+    assert.match(
+      problemsOf(`cluster: {name: east, cidrs: [10.1.0.0/16]}\n${section}: {${field}: ["fd00:1::/48"]}`)[0]!,
+      /it is of IPv6/,
+    );
+});
+
+test('a tunnel.address outside of our CIDRs is told also where some of them are of IPv6', () => {
+  const of = (address: string) =>
+    problemsOf(`cluster: {name: east, cidrs: ["fd00:1::/48", 10.1.0.0/16]}\ntunnel: {address: ${address}}`);
+  assert.deepEqual(of('10.1.0.1'), []);
+  assert.match(of('10.2.0.1')[0] ?? '', /expected an address in one of cluster\.cidrs/);
 });

@@ -124,6 +124,8 @@ describe('fou differs from IP in IP only in the eight bytes of UDP', () => {
 function isWhole(outer: Uint8Array): boolean {
   if (outer.length < 20 || outer[0] !== 0x45 || outer[9] !== 4 || get16(outer, 2) !== outer.length)
     return false;
+  // With UDP nothing but the inner packet says that it is IPv6.
+  if (outer[20]! >> 4 === 6) return false;
   return get16(outer, 6) === 0x4000 && outer[8] !== 0 && onesSum(outer, 0, 20) === 0xffff;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { parseAddress, parseCidr4 } from '../../../src/base/address.ts';
 import { ICMP_SLOTS } from '../../../src/dataplane/icmp-queue.ts';
 import { writeProbe } from '../../../src/health/probe-packet.ts';
 import { PROBE_BYTES_MIN, PROBE_INNER_BYTES, PROBE_KIND } from '../../../src/packet/probe.ts';
@@ -272,7 +272,7 @@ describe('a probe', () => {
   });
 
   test('is a martian like any other packet to us when it is not from a gateway to us', () => {
-    const rig = new Rig({ settings: { allowedSources: [parseCidr('198.51.100.0/29')] } });
+    const rig = new Rig({ settings: { allowedSources: [parseCidr4('198.51.100.0/29')] } });
     rig.inbound(
       probe(PROBE_KIND.REQUEST, WEST_2, OURS, WEST_1),
       probe(PROBE_KIND.REQUEST, STRANGER, OURS),
@@ -311,7 +311,7 @@ describe('by configuration', () => {
   });
 
   test('a sender in security.decapsulateFrom is held to no cluster of its own, but to the remote ones', () => {
-    const rig = new Rig({ settings: { allowedSources: [parseCidr('198.51.100.0/29')] } });
+    const rig = new Rig({ settings: { allowedSources: [parseCidr4('198.51.100.0/29')] } });
     assert.equal(rig.inbound(tunnelled({ source: NORTH_POD }, { source: STRANGER })).length, 1);
     assert.equal(rig.inbound(tunnelled({ source: parseAddress('8.8.8.8') }, { source: STRANGER })).length, 0);
     assert.equal(

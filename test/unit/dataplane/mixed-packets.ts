@@ -1,4 +1,4 @@
-import { parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { parseAddress, parseCidr4 } from '../../../src/base/address.ts';
 import type { Prng } from '../../../src/base/prng.ts';
 import { Fib } from '../../../src/fib/fib.ts';
 import { buildIpv4, checksumOf, onesSum, put16, put32 } from '../../sim/oracle/wire.ts';
@@ -9,9 +9,9 @@ export const GATEWAYS = [WEST_1, WEST_2, NORTH].map((address) => ({ address, wei
 /** Two clusters behind three gateways. */
 export function mixedFib(): Fib {
   const fib = new Fib({ capacityBytes: 1 << 20 });
-  fib.setLocal([parseCidr('10.1.0.0/16')]);
+  fib.setLocal([parseCidr4('10.1.0.0/16')]);
   const route = (cidr: string, cluster: string, ...gateways: number[]) => ({
-    ...{ cidr: parseCidr(cidr), cluster },
+    ...{ cidr: parseCidr4(cidr), cluster },
     gateways: gateways.map((i) => GATEWAYS[i]!),
   });
   fib.replace([

@@ -198,7 +198,7 @@ describe('a packet from a host is dropped, for one reason that is counted,', () 
   const cases: readonly [reason: string, bytes: Uint8Array][] = [
     ['inner-truncated', packet().subarray(0, 19)],
     ['inner-truncated', packet().subarray(0, 99)],
-    ['inner-version', broken((bytes) => (bytes[0] = 0x65))],
+    ['inner-version', broken((bytes) => (bytes[0] = 0x55))],
     ['inner-malformed', broken((bytes) => (bytes[0] = 0x44))],
     ['inner-malformed', broken((bytes) => put16(bytes, 2, 19))],
     ['inner-checksum', broken((bytes) => (bytes[12] = 77))],

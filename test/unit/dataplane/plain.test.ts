@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { parseAddress, parseCidr4 } from '../../../src/base/address.ts';
 import { Prng } from '../../../src/base/prng.ts';
 import { counterBytes } from '../../../src/dataplane/counters.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue } from '../../../src/dataplane/icmp-queue.ts';
@@ -110,7 +110,7 @@ function someSettings(prng: Prng): FibSettings {
     fragment: prng.pick(['inner', 'outer']),
     clampMss: prng.chance(0.7),
     innerSource: prng.pick(['strict', 'loose', 'off']),
-    allowedSources: prng.chance(0.5) ? [] : [parseCidr('198.51.100.0/24')],
+    allowedSources: prng.chance(0.5) ? [] : [parseCidr4('198.51.100.0/24')],
     transit: prng.chance(0.7) ? [] : ['north'],
     udp: prng.chance(0.5) ? undefined : { port: 5555, peerPorts: new Map([[WEST_2, 5556]]) },
   };

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { parseAddress, parseCidr4 } from '../../../src/base/address.ts';
 import type { Clock } from '../../../src/base/clock.ts';
 import {
   counterBytes,
@@ -39,16 +39,16 @@ export const SETTINGS: FibSettings = {
 };
 
 const ENTRIES: readonly FibEntry[] = [
-  { cidr: parseCidr('10.2.0.0/16'), cluster: 'west', gateways: [{ address: WEST_1, weight: 1 }] },
+  { cidr: parseCidr4('10.2.0.0/16'), cluster: 'west', gateways: [{ address: WEST_1, weight: 1 }] },
   {
-    cidr: parseCidr('10.2.200.0/24'),
+    cidr: parseCidr4('10.2.200.0/24'),
     cluster: 'west',
     gateways: [
       { address: WEST_1, weight: 1 },
       { address: WEST_2, weight: 1 },
     ],
   },
-  { cidr: parseCidr('10.3.0.0/16'), cluster: 'north', gateways: [{ address: NORTH, weight: 1 }] },
+  { cidr: parseCidr4('10.3.0.0/16'), cluster: 'north', gateways: [{ address: NORTH, weight: 1 }] },
 ];
 
 export interface RigOptions {
@@ -90,7 +90,7 @@ export class Rig {
 
   constructor({ settings, engine = 0, engines = 1, wrap = (io) => io, sentHeaders }: RigOptions = {}) {
     this.sentHeaders = sentHeaders ?? new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES));
-    this.fib.setLocal([parseCidr('10.1.0.0/16')]);
+    this.fib.setLocal([parseCidr4('10.1.0.0/16')]);
     this.fib.configure({ ...SETTINGS, ...settings });
     this.fib.replace(ENTRIES);
     this.engine = new Engine({
@@ -155,6 +155,14 @@ export class Rig {
   icmp(): { destination: number; message: Uint8Array }[] {
     const messages: { destination: number; message: Uint8Array }[] = [];
     this.#icmp.drain((destination, message) => messages.push({ destination, message }));
+    return messages;
+  }
+
+  /** ICMPv6 errors that wait for the slow path; what else waits is lost. */
+  icmp6(): Uint8Array[] {
+    const messages: Uint8Array[] = [];
+    const ignore = (): void => {};
+    this.#icmp.drain(ignore, ignore, (message) => messages.push(message));
     return messages;
   }
 

@@ -31,6 +31,7 @@ const EXPECTED = [
     ['G', 10],
     ['F', 5],
     ['R', 2],
+    ['V', 6],
   ] as const),
 ].flatMap(([letter, count]) => Array.from({ length: count }, (_, i) => `${letter}${i + 1}`));
 

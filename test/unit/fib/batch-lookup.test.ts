@@ -65,7 +65,7 @@ test('behind the last node of a full arena there is a cache line to fetch', () =
   const last = Math.max(...words.subarray(2048, 2048 + 65_536).map((top) => top & 0x7fff_ffff));
   assert.ok(last + UNIT_WORDS < words.length);
   const { addresses, groups, run } = batchLookup(words, CAPACITY);
-  for (const [i, { cidr }] of taken.slice(-CAPACITY).entries()) addresses[i] = cidr.address;
+  for (const [i, { cidr }] of taken.slice(-CAPACITY).entries()) addresses[i] = Number(cidr.address);
   run(0, CAPACITY);
   for (let i = 0; i < CAPACITY; i++) assert.equal(groups[i], lookup(words, addresses[i]!));
 });

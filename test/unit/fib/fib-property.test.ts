@@ -1,6 +1,7 @@
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Cidr4, prefixMask } from '../../../src/base/address.ts';
+import { type Cidr, prefixMask } from '../../../src/base/address.ts';
+import { networkOf6 } from '../../../src/base/address6.ts';
 import type { FibEntry } from '../../../src/fib/entry.ts';
 import { SEED } from './linear-scan.ts';
 import { GATEWAY_NETWORK, Scenario } from './scenario.ts';
@@ -20,9 +21,25 @@ const prefixLength = fc.oneof(
   { weight: 4, arbitrary: fc.integer({ min: 15, max: 32 }) },
 );
 
-const someCidr: fc.Arbitrary<Cidr4> = fc
+const someCidr4: fc.Arbitrary<Cidr> = fc
   .tuple(someAddress, prefixLength)
   .map(([from, length]) => ({ address: (from & prefixMask(length)) >>> 0, prefixLength: length }));
+
+/** As above, of sixteen bytes: long beginnings in common, as pools and their blocks have, and the borders of each word. */
+const someCidr6: fc.Arbitrary<Cidr> = fc
+  .tuple(
+    fc.constantFrom(0n, 0xfd00_0001n, 0xffff_ffffn),
+    fc.constantFrom(0n, 1n, 0x8000_0000n),
+    fc.constantFrom(0n, 1n, 0xffff_ffffn),
+    fc.constantFrom(0n, 1n, 0x40n, 0x80n, 0xffff_ffffn),
+    fc.oneof(fc.constantFrom(0, 32, 48, 64, 96, 122, 128), fc.integer({ min: 0, max: 128 })),
+  )
+  .map(([a, b, c, d, length]) => ({
+    address: networkOf6((a << 96n) | (b << 64n) | (c << 32n) | d, length),
+    prefixLength: length,
+  }));
+
+const someCidr: fc.Arbitrary<Cidr> = fc.oneof(someCidr4, someCidr6);
 
 /** Few addresses and weights, so that gateways are shared among groups. */
 const someGateways = fc

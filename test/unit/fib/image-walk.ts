@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import type { Fib } from '../../../src/fib/fib.ts';
 import {
   BUCKET_WORDS,
+  ENTRY6,
+  ENTRY6_WORDS,
   GROUP,
   GROUP_WORDS,
   GROUPS,
@@ -13,6 +15,9 @@ import {
   NODE_SLOTS,
   ROOT,
   ROOT_ENTRIES,
+  SHARDS6,
+  SHARDS6_COUNT,
+  TAG6,
 } from '../../../src/fib/layout.ts';
 
 /** Follows the image as readers do, and checks the form of each node on the way. */
@@ -29,6 +34,9 @@ class Walk {
       if (entry >= NODE_BIT) this.#node(entry & NODE_OFFSET_MASK, true);
       else this.groups.add(entry);
     }
+    for (let shard = 0; shard < SHARDS6_COUNT; shard++) {
+      if (words[SHARDS6 + shard] !== 0) this.#shard(words[SHARDS6 + shard]!);
+    }
     for (const group of this.groups) {
       const buckets = words[GROUPS + group * GROUP_WORDS + GROUP.BUCKETS]!;
       if (buckets !== 0) this.#reach(buckets, BUCKET_WORDS);
@@ -40,6 +48,20 @@ class Walk {
   #reach(at: number, size: number): void {
     assert.ok(!this.blocks.has(at), `block ${at} has one owner`);
     this.blocks.set(at, size);
+  }
+
+  #shard(at: number): void {
+    const slots = this.#words[at]! + 1;
+    assert.equal(slots & (slots - 1), 0, 'a power of two');
+    this.#reach(at, 1 + slots * ENTRY6_WORDS);
+    let used = 0;
+    for (let slot = 0; slot < slots; slot++) {
+      const tag = this.#words[at + 1 + slot * ENTRY6_WORDS + ENTRY6.TAG]!;
+      if (tag === 0) continue;
+      used += 1;
+      this.groups.add(tag & TAG6.GROUP_MASK);
+    }
+    assert.ok(used > 0 && used <= (slots * 3) / 4, `${used} of ${slots} slots, so that searches end`);
   }
 
   #node(at: number, hasChildren: boolean): void {

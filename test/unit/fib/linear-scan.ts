@@ -1,9 +1,13 @@
 import {
   type Address,
+  type Cidr,
   type Cidr4,
+  type CidrKey,
   cidrHolds,
   cidrKey,
   formatCidr,
+  isCidr4,
+  type OverlayAddress,
   prefixMask,
 } from '../../../src/base/address.ts';
 import type { FibEntry, FibSettings } from '../../../src/fib/entry.ts';
@@ -54,10 +58,10 @@ export const someSettings: FibSettings = {
 
 /** The slow, obvious forwarding table that the image is compared with: two lists and a loop. */
 export class LinearScan {
-  readonly remote = new Map<number, FibEntry>();
-  readonly local = new Map<number, Cidr4>();
+  readonly remote = new Map<CidrKey, FibEntry>();
+  readonly local = new Map<CidrKey, Cidr>();
 
-  apply(set: readonly FibEntry[], removed: readonly Cidr4[]): void {
+  apply(set: readonly FibEntry[], removed: readonly Cidr[]): void {
     for (const gone of removed) this.remote.delete(cidrKey(gone));
     for (const added of set) this.remote.set(cidrKey(added.cidr), added);
   }
@@ -67,12 +71,12 @@ export class LinearScan {
     this.apply(entries, []);
   }
 
-  setLocal(cidrs: readonly Cidr4[]): void {
+  setLocal(cidrs: readonly Cidr[]): void {
     this.local.clear();
     for (const ours of cidrs) this.local.set(cidrKey(ours), ours);
   }
 
-  find(wanted: Address): FibEntry | 'local' | undefined {
+  find(wanted: OverlayAddress): FibEntry | 'local' | undefined {
     let best: FibEntry | 'local' | undefined;
     let longest = -1;
     for (const candidate of this.remote.values()) {
@@ -99,7 +103,13 @@ export class LinearScan {
 }
 
 /** The first and last address of a prefix, their neighbours outside and one in the middle. */
-export function bordersOf(prefix: Cidr4): Address[] {
+export function bordersOf(prefix: Cidr): OverlayAddress[] {
+  if (!isCidr4(prefix)) {
+    const size = 1n << BigInt(128 - prefix.prefixLength);
+    const { address: first } = prefix;
+    const all = [first, first + size - 1n, first + size / 2n, first - 1n, first + size];
+    return all.map((each) => BigInt.asUintN(128, each));
+  }
   const last = (prefix.address | ~prefixMask(prefix.prefixLength)) >>> 0;
   const middle = prefix.address + Math.floor((last - prefix.address) / 2);
   return [prefix.address, last, middle, (prefix.address - 1) >>> 0, (last + 1) >>> 0];

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { type Cidr4, formatAddress } from '../../../src/base/address.ts';
+import { type Cidr, formatAddress, type OverlayAddress } from '../../../src/base/address.ts';
 import type { FibEntry } from '../../../src/fib/entry.ts';
 import { Fib } from '../../../src/fib/fib.ts';
 import { LOCAL_GROUP, NO_GROUP, PEER } from '../../../src/fib/layout.ts';
 import { enterEpoch, leaveEpoch, lookup, peerWord, pickPeer } from '../../../src/fib/lookup.ts';
+import { lookup6 } from '../../../src/fib/lookup6.ts';
 import { checkBlocks, reachableBlocks } from './image-walk.ts';
 import { bordersOf, describeFound, LinearScan } from './linear-scan.ts';
 
@@ -14,12 +15,12 @@ export type Step =
   | {
       readonly kind: 'apply';
       readonly set: readonly FibEntry[];
-      readonly removed: readonly Cidr4[];
+      readonly removed: readonly Cidr[];
       /** Which of the CIDRs that are there go as well. */
       readonly removedNumbers: readonly number[];
     }
   | { readonly kind: 'replace'; readonly entries: readonly FibEntry[] }
-  | { readonly kind: 'local'; readonly cidrs: readonly Cidr4[] }
+  | { readonly kind: 'local'; readonly cidrs: readonly Cidr[] }
   | { readonly kind: 'peer'; readonly host: number; readonly alive: boolean }
   | { readonly kind: 'read'; readonly enter: boolean };
 
@@ -42,7 +43,7 @@ export class Scenario {
 
   run(what: Step): void {
     const { fib, model } = this;
-    const touched: Cidr4[] = [...model.local.values()];
+    const touched: Cidr[] = [...model.local.values()];
     if (what.kind === 'apply') {
       const known = [...model.remote.values()].map((entry) => entry.cidr);
       const removed = [...what.removed];
@@ -101,20 +102,20 @@ export class Scenario {
     for (const address of this.dead) if (!this.fib.hasPeer(address)) this.dead.delete(address);
   }
 
-  #compare(prefixes: readonly Cidr4[]): void {
+  #compare(prefixes: readonly Cidr[]): void {
     for (const prefix of prefixes) {
       for (const address of bordersOf(prefix)) this.#compareAt(address);
     }
     assert.equal(this.fib.stats().prefixes, this.model.count);
   }
 
-  #compareAt(address: number): void {
+  #compareAt(address: OverlayAddress): void {
     const { fib, model } = this;
     const expected = model.find(address);
     const found = fib.find(address);
-    const group = lookup(fib.words, address);
+    const group = lookUp(fib.words, address, 0);
     const at = formatAddress(address);
-    assert.equal(lookup(fib.words, address | 0), group, 'an i32 is looked up as the u32 it stands for');
+    assert.equal(lookUp(fib.words, address, 1), group, 'an i32 is looked up as the u32 it stands for');
     if (expected === undefined || expected === 'local') {
       assert.equal(found, expected, at);
       assert.equal(group, expected === 'local' ? LOCAL_GROUP : NO_GROUP, at);
@@ -123,7 +124,11 @@ export class Scenario {
     assert.ok(found !== undefined && found !== 'local', at);
     assert.equal(describeFound(found.entry), describeFound(expected), at);
     assert.equal(group, found.group, at);
-    const peer = pickPeer(fib.words, group, Math.imul(address, 0x9e37_79b1));
+    const peer = pickPeer(
+      fib.words,
+      group,
+      Math.imul(Number(BigInt.asUintN(32, BigInt(address))), 0x9e37_79b1),
+    );
     const alive = expected.gateways.filter(
       (gateway) => gateway.weight > 0 && !this.dead.has(gateway.address),
     );
@@ -134,4 +139,14 @@ export class Scenario {
         at,
       );
   }
+}
+
+/** As a reader does it: with words as u32, or as i32. */
+function lookUp(words: Uint32Array, address: OverlayAddress, signed: 0 | 1): number {
+  if (typeof address === 'number') return lookup(words, signed === 0 ? address : address | 0);
+  const word = (i: number) => {
+    const value = Number((address >> BigInt(96 - 32 * i)) & 0xffff_ffffn);
+    return signed === 0 ? value : value | 0;
+  };
+  return lookup6(words, word(0), word(1), word(2), word(3));
 }

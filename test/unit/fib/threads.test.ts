@@ -71,7 +71,8 @@ function stable(prng: Prng, watched: Watched): FibEntry[] {
 
 /** A prefix that no watched address may come to use: shorter than the stable ones around it, or longer and beside the watched addresses. */
 function bystander(prng: Prng, stableEntries: readonly FibEntry[]): FibEntry {
-  const { address, prefixLength } = prng.pick(stableEntries).cidr;
+  const { cidr } = prng.pick(stableEntries);
+  const [address, prefixLength] = [Number(cidr.address), cidr.prefixLength];
   const gateway = 20 + prng.below(12);
   if (prng.chance(0.5)) return route(address, 8 + prng.below(prefixLength - 8), gateway);
   const size = 2 ** (32 - prefixLength);

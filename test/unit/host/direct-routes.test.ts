@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { formatCidr, parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { formatCidr, parseAddress, parseCidr, parseCidr4 } from '../../../src/base/address.ts';
 import { GATEWAYS_MAX } from '../../../src/base/limits.ts';
 import { type TunnelMode, waysTo } from '../../../src/host/direct-routes.ts';
 import { RouteInstaller } from '../../../src/host/route-installer.ts';
@@ -14,7 +14,7 @@ const FAR = '172.31.9.9';
 function makeInstaller(kernel: FakeKernel, mode: TunnelMode, metric: number) {
   const segment = new Segment(kernel.netlink, UNDERLAY);
   const base = { netlink: kernel.netlink, deviceIndex: TUN, table: TABLE, protocol: PROTOCOL, source: 0 };
-  return { segment, installer: new RouteInstaller({ ...base, metric, mode, segment }) };
+  return { segment, installer: new RouteInstaller({ ...base, metric, mode, segment, onIpv6() {} }) };
 }
 
 function setup(mode: TunnelMode = 'cross-subnet', metric = METRIC) {
@@ -69,7 +69,7 @@ describe('routes past the tunnel', () => {
     installer.add([route('10.2.0.0/16', NEAR)]);
     kernel.calls.length = 0;
     kernel.place(NEAR, false);
-    installer.direct.review([parseCidr('172.31.0.0/24')]);
+    installer.direct.review([parseCidr4('172.31.0.0/24')]);
     assert.deepEqual(
       [kernel.calls, kernel.direct, kernel.cidrs],
       [['remove 10.2.0.0/16'], [], ['10.2.0.0/16']],
@@ -253,7 +253,7 @@ describe('the segment', () => {
       for (const gateway of [NEAR, NEAR_TOO, FAR]) segment.isOnLink(parseAddress(gateway));
     assert.equal(kernel.asked.length, 4);
     kernel.asked.length = 0;
-    assert.equal(segment.review([parseCidr('172.31.9.0/24')]), false);
+    assert.equal(segment.review([parseCidr4('172.31.9.0/24')]), false);
     assert.deepEqual(kernel.asked, [parseAddress(FAR)]);
   });
 
@@ -297,4 +297,13 @@ test('weights beyond what the kernel holds are scaled, and none becomes nothing'
   assert.deepEqual(weights(1000, 500, 1), [256, 128, 1]);
   assert.deepEqual(weights(1000), [1]);
   assert.equal(weights(...new Array<number>(GATEWAYS_MAX).fill(7)).length, GATEWAYS_MAX);
+});
+
+test('what is of IPv6 always takes the tunnel', () => {
+  const { kernel, installer } = started();
+  installer.add([route('fd00:2::/48', NEAR), route('10.2.0.0/16', NEAR)]);
+  assert.deepEqual(kernel.direct, ['10.2.0.0/16 via 172.31.0.3']);
+  assert.deepEqual(kernel.cidrs, ['10.2.0.0/16', '10.2.0.0/16', 'fd00:2::/48']);
+  installer.remove([parseCidr('fd00:2::/48')]);
+  assert.deepEqual(kernel.cidrs, ['10.2.0.0/16', '10.2.0.0/16']);
 });

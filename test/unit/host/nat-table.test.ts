@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseCidr } from '../../../src/base/address.ts';
+import { parseCidr4 } from '../../../src/base/address.ts';
 import {
   type NatWish,
   natTableName,
@@ -12,8 +12,8 @@ import {
 
 const WISH: NatWish = {
   masquerade: 'auto',
-  services: [parseCidr('10.96.0.0/16')],
-  local: ['10.1.0.0/16', '10.96.0.0/16'].map(parseCidr),
+  services: [parseCidr4('10.96.0.0/16')],
+  local: ['10.1.0.0/16', '10.96.0.0/16'].map(parseCidr4),
   keepSource: false,
   underlayDevice: 'eth0',
 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseCidr } from '../../../src/base/address.ts';
+import { parseCidr4 } from '../../../src/base/address.ts';
 import type { Clock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/log.ts';
 import { NAT_CHECK_INTERVAL_MS, NatRules } from '../../../src/host/nat.ts';
@@ -10,8 +10,8 @@ import type { Link } from '../../../src/io/netlink-link.ts';
 
 const WISH: NatWish = {
   masquerade: 'auto',
-  services: [parseCidr('10.96.0.0/16')],
-  local: [parseCidr('10.1.0.0/16')],
+  services: [parseCidr4('10.96.0.0/16')],
+  local: [parseCidr4('10.1.0.0/16')],
   keepSource: false,
   underlayDevice: 'eth0',
 };
@@ -103,7 +103,7 @@ test('the same wish again changes nothing', async () => {
   const host = new FakeHost();
   const rules = await applied(host);
   assert.equal(host.scripts.length, 1);
-  rules.apply({ ...WISH, services: [parseCidr('10.96.0.0/16')] });
+  rules.apply({ ...WISH, services: [parseCidr4('10.96.0.0/16')] });
   await rules.settled;
   assert.equal(host.scripts.length, 1);
   rules.apply({ ...WISH, masquerade: 'never' });

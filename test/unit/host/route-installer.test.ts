@@ -3,11 +3,12 @@ import { test } from 'node:test';
 import { parseCidr } from '../../../src/base/address.ts';
 import { RouteInstaller } from '../../../src/host/route-installer.ts';
 import { Segment } from '../../../src/host/segment.ts';
-import type { RouteRow } from '../../../src/io/netlink-route.ts';
+import { type RouteRow, shownMetric } from '../../../src/io/netlink-route.ts';
 import { FakeKernel, METRIC, PROTOCOL, route, TABLE, TUN, UNDERLAY } from './fake-kernel.ts';
 
 function setup() {
   const kernel = new FakeKernel();
+  const admitted: number[] = [];
   const installer = new RouteInstaller({
     netlink: kernel.netlink,
     deviceIndex: TUN,
@@ -17,6 +18,7 @@ function setup() {
     source: 0,
     mode: 'always',
     segment: new Segment(kernel.netlink, UNDERLAY),
+    onIpv6: () => admitted.push(kernel.rows.length),
   });
   const row = (cidr: string, change: Partial<RouteRow> = {}): RouteRow => ({
     cidr: parseCidr(cidr),
@@ -27,7 +29,7 @@ function setup() {
     source: 0,
     ...change,
   });
-  return { kernel, installer, row };
+  return { kernel, installer, row, admitted };
 }
 
 test('adopts what a predecessor left, removes what nobody wants, adds what is missing, and touches no foreign route', () => {
@@ -119,4 +121,20 @@ test('counts what it changed, not what it tried, and says when nothing of ours l
   assert.equal(installer.isHopeless, true);
   installer.add([route('10.3.0.0/16')]);
   assert.equal(installer.isHopeless, false);
+});
+
+test('a route of IPv6 has no source and the metric that the kernel shows, and the device is asked to take it before', () => {
+  const { kernel, installer, row, admitted } = setup();
+  kernel.rows.push(row('fd00:2::/48'), row('fd00:9::/48'));
+  installer.add([route('fd00:2::/48', '172.31.0.3')]);
+  assert.equal(installer.reconcile(), 1);
+  assert.deepEqual([kernel.cidrs, admitted], [['fd00:2::/48'], []]);
+  installer.add([route('fd00:3::/48', '172.31.0.3'), route('10.3.0.0/16', '172.31.0.3')]);
+  assert.deepEqual([kernel.cidrs, admitted], [['10.3.0.0/16', 'fd00:2::/48', 'fd00:3::/48'], [1]]);
+  assert.equal(installer.hasIpv6, true);
+  assert.equal(installer.reconcile(), 0);
+  installer.remove([parseCidr('fd00:2::/48'), parseCidr('fd00:3::/48')]);
+  assert.deepEqual([kernel.cidrs, installer.hasIpv6], [['10.3.0.0/16'], false]);
+  assert.deepEqual(shownMetric(parseCidr('fd00:2::/48'), 0), 1024);
+  assert.deepEqual(shownMetric(parseCidr('10.3.0.0/16'), 0), 0);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatAddress, parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { formatAddress, parseAddress, parseCidr4 } from '../../../src/base/address.ts';
 import { DOUBT_DELAY_MS, DOUBTS_MAX, Doubts } from '../../../src/host/doubts.ts';
 import type { Doubt } from '../../../src/host/segment.ts';
 import { findUnderlay, type UnderlayWish } from '../../../src/host/underlay.ts';
@@ -125,14 +125,14 @@ test('the way to a gateway through our own tunnel, or to ourselves, shows nothin
 
 test('only routes to what auto is found by are of concern', () => {
   const { follower } = setup();
-  const concerns = (text: string) => follower.concerns([parseCidr(text)]);
+  const concerns = (text: string) => follower.concerns([parseCidr4(text)]);
   assert.deepEqual(['10.2.3.4/32', '172.31.9.0/24', '0.0.0.0/0', '172.31.9.8/32'].map(concerns), [
     false,
     true,
     true,
     false,
   ]);
-  assert.equal(setup({ address: UNDERLAY.address }).follower.concerns([parseCidr('0.0.0.0/0')]), false);
+  assert.equal(setup({ address: UNDERLAY.address }).follower.concerns([parseCidr4('0.0.0.0/0')]), false);
   assert.equal(setup({ address: UNDERLAY.address }).follower.concerns('everything'), true);
 });
 
@@ -143,7 +143,7 @@ test('doubts of a moment are one look, and a look that took long is followed by 
     looks.push(doubt);
     clock.advance(50);
   });
-  const [one, other] = [parseCidr('10.1.0.0/16'), parseCidr('10.2.0.0/16')];
+  const [one, other] = [parseCidr4('10.1.0.0/16'), parseCidr4('10.2.0.0/16')];
   doubts.add([one]);
   doubts.add([other]);
   clock.advance(DOUBT_DELAY_MS);

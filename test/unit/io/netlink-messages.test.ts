@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { formatAddress, formatCidr, parseAddress } from '../../../src/base/address.ts';
+import { formatAddress, formatCidr, parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { parseAddress6 } from '../../../src/base/address6.ts';
 import { IoError } from '../../../src/base/errors.ts';
 import { readAddress, readLink } from '../../../src/io/netlink-link.ts';
 import {
@@ -151,9 +152,29 @@ describe('messages of the kernel', () => {
     assert.deepEqual(route?.hops, [{ deviceIndex: 2, gateway: undefined, isViaIpv6: true, weight: 1 }]);
   });
 
-  test('IPv6 routes and messages of other kinds are passed over', () => {
-    const ipv6 = message(24, 2, 7, 12, (writer, fixed) => writer.u8(fixed, 10));
-    assert.equal(readRoute(first(ipv6)), undefined);
+  test('a route of IPv6 is read with its gateway, which is none for us', () => {
+    const ipv6 = message(24, 2, 7, 12, (writer, fixed) => {
+      writer.u8(fixed, 10);
+      writer.u8(fixed + 1, 48);
+      writer.attributeAddress6(1, parseAddress6('fd00:2::'));
+      writer.attributeAddress6(5, parseAddress6('fe80::1'));
+      writer.attributeAddress6(7, parseAddress6('fd00:1::1'));
+      writer.attributeU32(4, 3);
+    });
+    const route = readRoute(first(ipv6));
+    assert.deepEqual(route?.cidr, parseCidr('fd00:2::/48'));
+    assert.equal(route?.source, undefined);
+    assert.deepEqual(route?.hops, [{ deviceIndex: 3, gateway: undefined, isViaIpv6: true, weight: 1 }]);
+    const tooLong = message(24, 2, 7, 12, (writer, fixed) => {
+      writer.u8(fixed, 10);
+      writer.u8(fixed + 1, 129);
+    });
+    assert.throws(() => readRoute(first(tooLong)), /prefix length 129/);
+  });
+
+  test('messages of other kinds and families are passed over', () => {
+    const other = message(24, 2, 7, 12, (writer, fixed) => writer.u8(fixed, 28));
+    assert.equal(readRoute(first(other)), undefined);
     assert.equal(readRoute(first(LINK)), undefined);
     assert.equal(readNotice(first(message(99, 0, 0, 4, () => {}))), undefined);
   });

@@ -91,7 +91,12 @@ export function superPacket(shape: SuperShape): Uint8Array {
 export function vnetOf(shape: SuperShape, segmentBytes: number, change: Partial<Vnet> = {}): Uint8Array {
   const header = ipBytes(shape);
   const vnet: Vnet = {
-    ...{ flags: 1, type: shape.isTcp ? 1 : 5, headerBytes: headersOf(shape), segmentBytes },
+    ...{
+      flags: 1,
+      type: shape.isTcp ? (shape.isIpv6 ? 4 : 1) : 5,
+      headerBytes: headersOf(shape),
+      segmentBytes,
+    },
     ...{ checksumStart: header, checksumOffset: shape.isTcp ? 16 : 6 },
     ...change,
   };

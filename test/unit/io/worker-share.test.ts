@@ -197,6 +197,34 @@ describe('the socket filter that shares traffic among workers', () => {
     assert.notEqual(shareProgram(0, 1, [], { udpPort: port }), undefined, 'a filter also for one worker');
   });
 
+  test('IPv6: every packet passes exactly one worker, whatever its bytes, and all of a flow the same', () => {
+    const taken = (bytes: Uint8Array, protocol: 'ipv6' | { udpPort: number }): number[] =>
+      [0, 1, 2, 3].filter((index) => runFilter(shareProgram(index, 4, [], protocol)!, bytes) !== 0);
+    const udp = Uint8Array.of(0xc0, 0, 0x15, 0xb3, 0, 0, 0, 0);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 90 }), (tail) => {
+        if (tail.length > 0) tail[0] = 0x60 | (tail[0]! & 15);
+        assert.equal(taken(packet(5, tail), 'ipv6').length, 1);
+        const inUdp = packet(5, Uint8Array.of(...udp, ...tail));
+        assert.deepEqual(taken(inUdp, { udpPort: 5555 }), taken(packet(5, tail), 'ipv6'));
+      }),
+      { seed: SEED, numRuns: 300 },
+    );
+    const flow = (source: number, port: number, next = 17): Uint8Array => {
+      const bytes = new Uint8Array(60);
+      bytes.set([0x60, 0, 0, 0, 0, 20, next, 63]);
+      bytes[23] = source;
+      bytes.set([port >> 8, port & 255], 40);
+      return bytes;
+    };
+    const spread = new Set<number>();
+    for (let port = 0; port < 64; port++) spread.add(taken(packet(5, flow(5, port)), 'ipv6')[0]!);
+    assert.equal(spread.size, 4, 'ports spread flows');
+    const fragments = new Set<number>();
+    for (let port = 0; port < 64; port++) fragments.add(taken(packet(5, flow(5, port, 44)), 'ipv6')[0]!);
+    assert.equal(fragments.size, 1, 'fragments go by their addresses');
+  });
+
   test('counts beyond the limit and foreign indexes are refused', () => {
     assert.throws(() => shareProgram(0, WORKERS_MAX + 1), /workers/);
     assert.throws(() => shareProgram(4, 4), /worker index/);

@@ -46,3 +46,13 @@ test('clusters that share addresses are refused with each pair, up to a number t
   const parts = Array.from({ length: 7 }, (_, n) => `10.1.${2 * n}.0/24`);
   assert.throws(() => refuseOverlaps(named('east', '10.1.0.0/16'), named('west', ...parts)), /; and 2 more;/);
 });
+
+test('prefixes of IPv6 are merged like those of IPv4, and stand behind them', () => {
+  const texts = ['fd00:1:0:1::/64', '10.1.1.0/24', 'fd00:1::/64', '10.1.0.0/24', 'fd00:1:0:1:2::/80'];
+  assert.deepEqual(mergeCidrs(texts.map(parseCidr)).map(formatCidr), ['10.1.0.0/23', 'fd00:1::/63']);
+  const two = { name: 'b', cidrs: [parseCidr('fd00:1:0:1::/64')] };
+  assert.throws(
+    () => refuseOverlaps({ name: 'a', cidrs: [parseCidr('fd00:1::/48')] }, two),
+    /fd00:1::\/48 of a/,
+  );
+});

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { parseAddress, parseCidr4 } from '../../../src/base/address.ts';
 import { buildIpv4, put16 } from '../../sim/oracle/wire.ts';
 import {
   NORTH,
@@ -65,7 +65,7 @@ test('D1 an outer header that is short, of another version or malformed, or has 
 });
 
 test('D2 a packet from anybody but a gateway, or a sender that is configured, is discarded silently', () => {
-  const settings = { allowedSources: [parseCidr('198.51.100.0/24')] };
+  const settings = { allowedSources: [parseCidr4('198.51.100.0/24')] };
   for (const options of WAYS) {
     const outer = incoming(options, {}, { source: STRANGER });
     dropped(outer, 'unknown-peer');

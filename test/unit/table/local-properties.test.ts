@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type Cidr4, cidrContains, cidrHolds, formatCidr, parseCidr } from '../../../src/base/address.ts';
+import { type Cidr, cidrContains, cidrHolds, formatCidr, parseCidr } from '../../../src/base/address.ts';
 import type { Claim, ClaimUpdate } from '../../../src/table/claim.ts';
 import { Cover } from '../../../src/table/cover.ts';
 import { Table } from '../../../src/table/table.ts';
@@ -25,10 +25,17 @@ const CIDRS = [
   '10.2.1.128/25',
   '10.1.7.0/24',
   '10.9.0.0/16',
+  'fd00:2::/47',
+  'fd00:2::/48',
+  'fd00:2:1::/49',
+  'fd00:2:1:8000::/49',
+  'fd00:2:0:7::/64',
 ];
-const CONFIGURED = [['10.1.0.0/16'], ['10.1.0.0/16', '10.2.3.0/24'], ['10.2.0.0/24', '10.2.2.0/23']].map(
-  (list) => list.map(parseCidr),
-);
+const CONFIGURED = [
+  ['10.1.0.0/16'],
+  ['10.1.0.0/16', '10.2.3.0/24', 'fd00:2::/48'],
+  ['10.2.0.0/24', '10.2.2.0/23'],
+].map((list) => list.map(parseCidr));
 const SOURCES = ['a', 'b'];
 
 const claims: fc.Arbitrary<Claim> = fc
@@ -73,7 +80,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.constant('restart' as const) },
 );
 
-function newTable(configured: readonly Cidr4[]): Table {
+function newTable(configured: readonly Cidr[]): Table {
   const table = new Table({ ...SETTINGS, local: configured });
   for (const name of SOURCES) table.addSource(name, options({ holdMs: 0 }));
   return table;
@@ -82,7 +89,7 @@ function newTable(configured: readonly Cidr4[]): Table {
 /** Plays the steps on a table and on the model, and calls `check` after each. */
 function play(
   steps: readonly (typeof step extends fc.Arbitrary<infer T> ? T : never)[],
-  check: (table: Table, model: NaiveLocalModel, configured: readonly Cidr4[], restarted: boolean) => void,
+  check: (table: Table, model: NaiveLocalModel, configured: readonly Cidr[], restarted: boolean) => void,
 ): void {
   let configured = CONFIGURED[0]!;
   let table = newTable(configured);
@@ -193,7 +200,7 @@ describe('any sequence of own CIDRs and routes', () => {
 describe('the addresses that a set of CIDRs holds', () => {
   const short = fc.nat(255).chain((bits) =>
     fc.integer({ min: 0, max: 8 }).map(
-      (length): Cidr4 => ({
+      (length): Cidr => ({
         address: ((bits >> (8 - length)) << (8 - length)) + 0x0a02_0300,
         prefixLength: 24 + length,
       }),
@@ -204,7 +211,7 @@ describe('the addresses that a set of CIDRs holds', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(short, fc.nat(2)), { maxLength: 60 }), (changes) => {
         const cover = new Cover();
-        const added: Cidr4[] = [];
+        const added: Cidr[] = [];
         for (const [cidr, what] of changes) {
           const gone = what === 0 ? added.shift() : undefined;
           if (gone === undefined) {
@@ -219,7 +226,7 @@ describe('the addresses that a set of CIDRs holds', () => {
   });
 
   /** The largest aligned blocks of one /24 whose every address is held. */
-  function fewest(cidrs: readonly Cidr4[]): string[] {
+  function fewest(cidrs: readonly Cidr[]): string[] {
     const held = Array.from({ length: 256 }, (_, i) =>
       cidrs.some((cidr) => cidrHolds(cidr, 0x0a02_0300 + i)),
     );

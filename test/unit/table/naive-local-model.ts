@@ -1,4 +1,11 @@
-import { type Cidr4, cidrContains, cidrHolds, cidrKey, formatCidr } from '../../../src/base/address.ts';
+import {
+  type Cidr,
+  type CidrKey,
+  cidrContains,
+  cidrHolds,
+  cidrKey,
+  formatCidr,
+} from '../../../src/base/address.ts';
 import type { Claim, ClaimUpdate } from '../../../src/table/claim.ts';
 
 interface Held {
@@ -8,7 +15,7 @@ interface Held {
 
 /** One CIDR of one cluster, or one that is said to be ours. */
 interface Place {
-  readonly cidr: Cidr4;
+  readonly cidr: Cidr;
   readonly cluster: string;
   readonly isLocal: boolean;
   readonly seq: number;
@@ -25,14 +32,14 @@ const LAST = Number.POSITIVE_INFINITY;
  */
 export class NaiveLocalModel {
   readonly #sources: readonly string[];
-  #configured: readonly Cidr4[];
+  #configured: readonly Cidr[];
   #claims: Held[] = [];
   readonly #places: Place[] = [];
   /** By CIDR: it has a route. */
-  readonly #routed = new Set<number>();
+  readonly #routed = new Set<CidrKey>();
   #clock = 0;
 
-  constructor(sources: readonly string[], configured: readonly Cidr4[]) {
+  constructor(sources: readonly string[], configured: readonly Cidr[]) {
     this.#sources = sources;
     this.#configured = configured;
   }
@@ -49,7 +56,7 @@ export class NaiveLocalModel {
     this.#decide();
   }
 
-  configure(configured: readonly Cidr4[]): void {
+  configure(configured: readonly Cidr[]): void {
     this.#configured = configured;
     for (const source of this.#sources) {
       for (const held of this.#claims) if (held.source === source) this.#place(held.claim);
@@ -71,21 +78,24 @@ export class NaiveLocalModel {
   }
 
   /** Whether every address of the CIDR is ours, going from the end of one of ours to the next. */
-  isOurs({ address, prefixLength }: Cidr4): boolean {
+  isOurs({ address, prefixLength }: Cidr): boolean {
     const ours = [
       ...this.#configured,
       ...this.#places.filter(({ stands }) => stands).map(({ cidr }) => cidr),
     ];
-    const end = address + 2 ** (32 - prefixLength);
-    for (let at = address; at < end; ) {
-      const around = ours.filter((cidr) => cidrHolds(cidr, at));
+    const isFourBytes = typeof address === 'number';
+    const endOf = (cidr: Cidr) =>
+      BigInt(cidr.address) + 2n ** BigInt((isFourBytes ? 32 : 128) - cidr.prefixLength);
+    const end = endOf({ address, prefixLength } as Cidr);
+    for (let at = BigInt(address); at < end; ) {
+      const around = ours.filter((cidr) => cidrHolds(cidr, isFourBytes ? Number(at) : at));
       if (around.length === 0) return false;
-      at = Math.max(...around.map((cidr) => cidr.address + 2 ** (32 - cidr.prefixLength)));
+      at = around.map(endOf).sort((a, b) => Number(a < b) - Number(a > b))[0]!;
     }
     return true;
   }
 
-  #text(key: number): string {
+  #text(key: CidrKey): string {
     const here = this.#places.filter(({ isLocal, cidr }) => !isLocal && cidrKey(cidr) === key);
     const first = here.toSorted((a, b) => a.rank - b.rank)[0]!;
     return `${formatCidr(first.cidr)} ${first.cluster}`;
@@ -145,12 +155,12 @@ export class NaiveLocalModel {
     if (place.rank === LAST) place.rank = this.#clock++;
   }
 
-  #canBeRouted(key: number): boolean {
+  #canBeRouted(key: CidrKey): boolean {
     const place = this.#places.find(({ isLocal, cidr }) => !isLocal && cidrKey(cidr) === key);
     return place !== undefined && !this.isOurs(place.cidr);
   }
 
-  #refuse(key: number): void {
+  #refuse(key: CidrKey): void {
     this.#routed.delete(key);
     for (const place of this.#places) if (!place.isLocal && cidrKey(place.cidr) === key) place.rank = LAST;
   }

@@ -1,4 +1,4 @@
-import { cidrHolds, cidrKey, formatCidr } from '../../../src/base/address.ts';
+import { type CidrKey, cidrHolds, cidrKey, formatCidr } from '../../../src/base/address.ts';
 import type { Claim, ClaimUpdate } from '../../../src/table/claim.ts';
 import { Judge } from '../../../src/table/refusal.ts';
 import { SETTINGS } from './fixtures.ts';
@@ -20,7 +20,7 @@ export class NaiveModel {
   /** By `cidr cluster`: when it was first claimed, and when it became able to make a route. */
   readonly #places = new Map<string, { seq: number; rank: number }>();
   readonly #gateways = new Map<number, number>();
-  readonly #cidrKeys = new Map<string, number>();
+  readonly #cidrKeys = new Map<string, CidrKey>();
 
   constructor(priorities: Readonly<Record<string, number>>) {
     this.#priorities = priorities;
@@ -83,7 +83,7 @@ export class NaiveModel {
   }
 
   /** When the CIDR was first claimed by anybody who still claims it. */
-  #since(key: number): number {
+  #since(key: CidrKey): number {
     const seqs = [...this.#places]
       .filter(([place]) => this.#cidrKeys.get(place) === key)
       .map(([, { seq }]) => seq);

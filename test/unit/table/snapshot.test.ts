@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, test } from 'node:test';
+import { type Cidr, compareCidrs } from '../../../src/base/address.ts';
 import { GatewayError } from '../../../src/base/errors.ts';
 import { Prng } from '../../../src/base/prng.ts';
 import { decodeSnapshot, sealSnapshot } from '../../../src/table/snapshot.ts';
@@ -205,6 +206,25 @@ describe('a damaged snapshot', () => {
   });
 });
 
-function byCidr(a: { cidr: { address: number } }, b: { cidr: { address: number } }): number {
-  return a.cidr.address - b.cidr.address;
+function byCidr(a: { cidr: Cidr }, b: { cidr: Cidr }): number {
+  return compareCidrs(a.cidr, b.cidr);
 }
+
+test('a snapshot keeps IPv6 beside IPv4, and refuses an address that is none', () => {
+  const table = tableWith({ a: {} });
+  table.apply(
+    'a',
+    { kind: 'replace', claims: [claim('west', 'fd00:2::/48'), claim('west', '10.2.0.0/16')] },
+    0,
+    0,
+  );
+  const text = table.snapshot();
+  assert.match(text, /"fd000002000000000000000000000000",48,"west"/);
+  const again = tableWith({ a: {} });
+  again.restore(text, 0, 0);
+  assert.deepEqual(routesOf(again), ['10.2.0.0/16 west', 'fd00:2::/48 west']);
+  for (const wrong of ['fd000002000000000000000000000001', 'fd', 'gd000002000000000000000000000000']) {
+    const content = JSON.stringify(decodeSnapshot(text)).replace('fd000002000000000000000000000000', wrong);
+    assert.throws(() => decodeSnapshot(sealSnapshot(content)), isStateError(/another shape/));
+  }
+});

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { cidrKey, formatCidr } from '../../../src/base/address.ts';
+import { type CidrKey, cidrKey, formatCidr } from '../../../src/base/address.ts';
 import type { Claim, ClaimUpdate } from '../../../src/table/claim.ts';
 import type { ForwardedRoute, Route } from '../../../src/table/route.ts';
 import { Table } from '../../../src/table/table.ts';
@@ -21,6 +21,9 @@ const CIDRS = [
   '172.31.0.0/24',
   '172.16.0.0/12',
   '127.0.0.0/8',
+  'fd00:2::/48',
+  'fd00:2:0:3::/64',
+  'fe80:1::/64',
 ];
 const GATEWAYS = [
   '172.31.0.2',
@@ -124,7 +127,7 @@ describe('any sequence of updates', () => {
     fc.assert(
       fc.property(steps, (sequence) => {
         const table = newTable();
-        const mirror = new Map<number, string>();
+        const mirror = new Map<CidrKey, string>();
         for (const { source, update, take } of [
           ...sequence,
           { source: 'a' as const, update: { kind: 'fresh' } as const, take: true },

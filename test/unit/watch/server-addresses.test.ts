@@ -3,8 +3,8 @@ import { channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { test } from 'node:test';
-import { parseAddress } from '../../../src/base/address.ts';
-import { ServerAddresses } from '../../../src/watch/server-addresses.ts';
+import { formatCidr, parseAddress, parseOverlayAddress } from '../../../src/base/address.ts';
+import { protectedCidrs, ServerAddresses } from '../../../src/watch/server-addresses.ts';
 
 /** What Node publishes for a connection from `localAddress` to `remoteAddress`. */
 function connection(localAddress: string, remoteAddress: string | undefined): void {
@@ -29,15 +29,25 @@ test('the address of each server that is connected to is kept, once, in whatever
   connection('172.31.0.1', '192.0.2.7');
   connection('172.31.0.1', '192.0.2.3');
   connection('::ffff:172.31.0.1', '::ffff:192.0.2.7');
-  assert.deepEqual(servers.list, [parseAddress('192.0.2.3'), parseAddress('192.0.2.7')]);
-  assert.equal(changes(), 2);
+  connection('2001:db8::1', '2001:db8::2');
+  assert.deepEqual(servers.list, [
+    parseAddress('192.0.2.3'),
+    parseAddress('192.0.2.7'),
+    parseOverlayAddress('2001:db8::2'),
+  ]);
+  assert.deepEqual(
+    protectedCidrs([], servers.list).map(({ cidr }) => formatCidr(cidr)),
+    ['192.0.2.3/32', '192.0.2.7/32', '2001:db8::2/128'],
+  );
+  assert.equal(changes(), 3);
   servers.close();
 });
 
-test('loopback, IPv6, sockets of the file system and what is reached through the tunnel are not', () => {
+test('loopback, link-local, sockets of the file system and what is reached through the tunnel are not', () => {
   const { servers, changes } = watching('10.1.0.1');
   connection('127.0.0.1', '127.0.0.1');
-  connection('2001:db8::1', '2001:db8::2');
+  connection('::1', '::1');
+  connection('fe80::1%eth0', 'fe80::2%eth0');
   connection('', undefined);
   connection('10.1.0.1', '10.2.0.1');
   assert.deepEqual(servers.list, []);

@@ -51,15 +51,22 @@ test('a block without a state is one of an older Calico, which wrote none', () =
   assert.equal(affinity({ state: undefined }), HELD);
 });
 
-test('a block of IPv6 is passed over', () => {
-  assert.equal(affinity({ cidr: 'fd00:10:244::/122' }), undefined);
+test('a block of IPv6 counts like any other', () => {
+  assert.equal(
+    affinity({ cidr: 'fd00:10:244::40/122' }),
+    'node-a-192-168-12-64-26 fd00:10:244::40/122 node-a',
+  );
+  assert.equal(
+    block(blockOfKey('/calico/ipam/v2/host/node-a/ipv6/block/fd00:10:244::40-122', '{}')),
+    'node-a-fd00-10-244--40-122 fd00:10:244::40/122 node-a',
+  );
 });
 
 test('a block that makes no sense is said to', () => {
   const name = '! BlockAffinity/node-a-192-168-12-64-26:';
   assert.equal(
     affinity({ cidr: '192.168.12.65/26' }),
-    `${name} spec.cidr is "192.168.12.65/26", expected an IPv4 CIDR such as 192.168.12.64/26 (its host bits are set)`,
+    `${name} spec.cidr is "192.168.12.65/26", expected a CIDR such as 192.168.12.64/26 or fd00:10:1::/64 (its host bits are set)`,
   );
   assert.equal(affinity({ node: '' }), `${name} spec.node is "", expected the name of a node`);
   assert.equal(affinity({ node: undefined }), `${name} spec.node is missing, expected the name of a node`);
@@ -90,7 +97,7 @@ test('a block of etcd that is being deleted, or not yet confirmed, is passed ove
 });
 
 test('other keys below the same prefix are passed over', () => {
-  assert.equal(blockOfKey('/calico/ipam/v2/host/node-a/ipv6/block/fd00::-122', '{}'), undefined);
+  assert.equal(blockOfKey('/calico/ipam/v2/host/node-a/ipv5/block/10.0.0.0-26', '{}'), undefined);
   assert.equal(blockOfKey('/calico/ipam/v2/host/node-a', '{}'), undefined);
   assert.equal(blockOfKey('/calico/ipam/v2/virtual/lb/ipv4/block/10.0.0.0-26', '{}'), undefined);
 });
@@ -98,7 +105,7 @@ test('other keys below the same prefix are passed over', () => {
 test('a key of etcd that makes no sense is said to', () => {
   assert.match(
     block(blockOfKey(key('node-a', '192.168.12.64'), '')) ?? '',
-    /^! \/calico\/ipam\/v2\/host\/node-a\/ipv4\/block\/192\.168\.12\.64: its last part is "192\.168\.12\.64", expected an IPv4 CIDR/,
+    /^! \/calico\/ipam\/v2\/host\/node-a\/ipv4\/block\/192\.168\.12\.64: its last part is "192\.168\.12\.64", expected a CIDR/,
   );
   assert.match(
     block(blockOfKey(key('node-a', '192.168.12.64-26'), '{"state":')) ?? '',
@@ -121,7 +128,7 @@ test('a pool counts for pods and for tunnels, not for load balancers', () => {
   assert.equal(pool({ allowedUses: ['Tunnel'] }), '192.168.0.0/16');
   assert.equal(pool({ allowedUses: ['LoadBalancer'] }), undefined);
   assert.equal(pool({ disabled: true }), '192.168.0.0/16 disabled');
-  assert.equal(pool({ cidr: 'fd00:10:244::/48' }), undefined);
+  assert.equal(pool({ cidr: 'fd00:10:244::/48' }), 'fd00:10:244::/48');
 });
 
 test('a pool that makes no sense is said to', () => {

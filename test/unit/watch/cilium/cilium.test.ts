@@ -25,7 +25,7 @@ function node(
 
 function cilium(): FakeConnection {
   const api = new FakeConnection().serve(NODES);
-  node(api, 'a', '10.0.0.1', ['10.1.0.0/24', 'fd00:1::/112']);
+  node(api, 'a', '10.0.0.1', ['10.1.0.0/24']);
   node(api, 'b', '10.0.0.2', ['10.1.1.0/24'], { metadata: { labels: { role: 'edge' } } });
   return api;
 }
@@ -70,10 +70,10 @@ test('the CIDRs of each node are behind it, and follow it', async () => {
   const api = cilium();
   await running(api, {}, async ({ shows }) => {
     await shows(`${A} by 10.0.0.1`, `${B} by 10.0.0.2`);
-    node(api, 'a', '10.0.0.9', ['10.1.0.0/24', '10.1.7.0/24']);
-    await shows(`${A} by 10.0.0.9`, 'CiliumNode/a#1 10.1.7.0/24 west by 10.0.0.9', `${B} by 10.0.0.2`);
+    node(api, 'a', '10.0.0.9', ['10.1.0.0/24', 'fd00:1::/112']);
+    await shows(`${A} by 10.0.0.9`, 'CiliumNode/a#1 fd00:1::/112 west by 10.0.0.9', `${B} by 10.0.0.2`);
     api.delete(NODES, 'b');
-    await shows(`${A} by 10.0.0.9`, 'CiliumNode/a#1 10.1.7.0/24 west by 10.0.0.9');
+    await shows(`${A} by 10.0.0.9`, 'CiliumNode/a#1 fd00:1::/112 west by 10.0.0.9');
     api.relist(NODES, (objects) => objects.clear());
     await shows();
   });
@@ -91,6 +91,7 @@ test('the CIDRs that the multi-pool IPAM gives a node are named by themselves', 
     await shows(
       'CiliumNode/a:10.1.0.0/27 10.1.0.0/27 west by 10.0.0.1',
       'CiliumNode/a:10.9.0.0/27 10.9.0.0/27 west by 10.0.0.1',
+      'CiliumNode/a:fd00:1::/122 fd00:1::/122 west by 10.0.0.1',
     );
   });
 });

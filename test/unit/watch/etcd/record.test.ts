@@ -32,11 +32,11 @@ test('the form of a record is that of the documentation', () => {
   );
 });
 
-test('a weight that is left out is 1, IPv6 is passed over, and so are fields that are not known', () => {
+test('a weight that is left out is 1, CIDRs are of both families, and fields that are not known are passed over', () => {
   const value = '{"address":"172.31.0.2","cidrs":["2001:db8::/32","10.1.0.0/16"],"since":2026}';
   assert.deepEqual(decodeRecord(PREFIX, KEY, value), {
     ...{ cluster: 'west', gateway: 'gw-1', address: parseAddress('172.31.0.2'), weight: 1 },
-    cidrs: [parseCidr('10.1.0.0/16')],
+    cidrs: [parseCidr('2001:db8::/32'), parseCidr('10.1.0.0/16')],
   });
 });
 

@@ -96,3 +96,17 @@ test('only routes inside the given CIDRs count where some are given', () => {
     ['kernel:10.2.0.0/16', 'kernel:10.2.4.0/24'],
   );
 });
+
+test('a route of IPv6 is our own, or behind the gateways that are named: its own next hop is none', () => {
+  const six = route('fd00:7::/48', [], {
+    hops: [{ deviceIndex: 2, gateway: undefined, isViaIpv6: true, weight: 1 }],
+  });
+  assert.deepEqual(shown([six], LOCAL), ['kernel:fd00:7::/48 east routes ']);
+  const remote = { ...LOCAL, cluster: 'west', isLocal: false };
+  assert.deepEqual(shown([six], remote), ['kernel:fd00:7::/48 west - ']);
+  const via = [{ address: parseAddress('172.31.0.2'), weight: 1 }];
+  assert.deepEqual(shown([six], { ...remote, via }), ['kernel:fd00:7::/48 west - 172.31.0.2*1']);
+  const within = [parseCidr('10.0.0.0/8'), parseCidr('fd00::/16')];
+  assert.deepEqual(shown([six], { ...LOCAL, within }), ['kernel:fd00:7::/48 east routes ']);
+  assert.deepEqual(shown([six], { ...LOCAL, within: [parseCidr('10.0.0.0/8')] }), []);
+});

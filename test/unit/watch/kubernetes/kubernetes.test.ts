@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Cidr4 } from '../../../../src/base/address.ts';
+import type { Cidr } from '../../../../src/base/address.ts';
 import { parseCidr } from '../../../../src/base/address.ts';
 import type { WatchEnvironment } from '../../../../src/watch/environment.ts';
 import type { GatewaySelection } from '../../../../src/watch/gateway-selection.ts';
@@ -17,7 +17,7 @@ const TUNNEL_GATEWAYS = 'tunnelgateways.isthmus.network';
 interface RigOptions {
   readonly cluster?: string;
   readonly gateways?: GatewaySelection;
-  readonly serviceCidrs?: 'auto' | readonly Cidr4[];
+  readonly serviceCidrs?: 'auto' | readonly Cidr[];
   readonly environment?: WatchEnvironment;
   readonly remoteClusters?: boolean;
 }

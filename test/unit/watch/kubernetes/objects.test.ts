@@ -25,10 +25,13 @@ function problemOf(object: object): string {
 }
 
 describe('a Node', () => {
-  it('has the pod CIDRs of IPv4, numbered as they stand in the list', () => {
+  it('has the pod CIDRs of both families, numbered as they stand in the list', () => {
     const read = nodeOf(node({ podCIDR: 'fd00::/64', podCIDRs: ['fd00::/64', '10.2.3.0/24'] }), reading());
     assert.ok(!isMalformed(read));
-    assert.deepEqual(read.podCidrs, [{ index: 1, cidr: parseCidr('10.2.3.0/24') }]);
+    assert.deepEqual(read.podCidrs, [
+      { index: 0, cidr: parseCidr('fd00::/64') },
+      { index: 1, cidr: parseCidr('10.2.3.0/24') },
+    ]);
     assert.equal(read.address, parseAddress('10.0.0.5'));
   });
 
@@ -100,21 +103,24 @@ describe('a Node', () => {
   it('that cannot be understood is told with its name and field', () => {
     assert.equal(
       problemOf(nodeOf(node({ podCIDRs: ['10.2.3.0'] }), reading())),
-      'Node/worker-3: spec.podCIDRs[0] is "10.2.3.0", expected an IPv4 CIDR such as 192.168.12.64/26',
+      'Node/worker-3: spec.podCIDRs[0] is "10.2.3.0", expected a CIDR such as 192.168.12.64/26 or fd00:10:1::/64',
     );
     assert.match(problemOf(nodeOf(node({ podCIDRs: '10.2.3.0/24' }), reading())), /expected a list of CIDRs/);
   });
 });
 
 describe('a ServiceCIDR', () => {
-  it('has the CIDRs of IPv4', () => {
+  it('has the CIDRs of both families', () => {
     const read = serviceRangeOf({
       metadata: { name: 'kubernetes' },
       spec: { cidrs: ['10.96.0.0/16', 'fd00::/108'] },
     });
     assert.deepEqual(read, {
       id: 'ServiceCIDR/kubernetes',
-      cidrs: [{ index: 0, cidr: parseCidr('10.96.0.0/16') }],
+      cidrs: [
+        { index: 0, cidr: parseCidr('10.96.0.0/16') },
+        { index: 1, cidr: parseCidr('fd00::/108') },
+      ],
     });
   });
 });
@@ -147,7 +153,7 @@ describe('a RemoteCluster', () => {
     assert.ok(!isMalformed(read));
     assert.deepEqual(read.access?.source, 'Calico');
     assert.deepEqual(read.access?.aggregate, 'block');
-    assert.deepEqual(read.cidrs, [parseCidr('10.2.0.0/16')]);
+    assert.deepEqual(read.cidrs, [parseCidr('10.2.0.0/16'), parseCidr('fd00::/64')]);
     assert.deepEqual(
       read.gateways?.map(({ weight }) => weight),
       [1, 0],
