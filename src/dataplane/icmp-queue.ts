@@ -1,6 +1,6 @@
 import type { Address } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
-import { readI32, readU32 } from '../packet/bytes.ts';
+import { readI32 } from '../packet/bytes.ts';
 import { mayAnswer, writeIcmpError } from '../packet/icmp.ts';
 import { ICMP6_ERROR_BYTES_MAX, mayAnswer6, writeIcmp6Error } from '../packet/icmp6.ts';
 import { IPV4 } from '../packet/ipv4.ts';
@@ -100,7 +100,7 @@ export class IcmpQueue {
     if (!this.#takeSourceToken(readI32(bytes, at + IPV4.SOURCE)) || !this.#takeToken()) return -1;
     const slotAt = HEADER_BYTES + (head % SLOTS) * SLOT_BYTES;
     const written = writeIcmpError(this.#bytes, slotAt + 8, type, code, rest, bytes, at, innerLength);
-    this.#words[slotAt >>> 2] = readU32(bytes, at + IPV4.SOURCE);
+    this.#words[slotAt >>> 2] = readI32(bytes, at + IPV4.SOURCE);
     this.#words[(slotAt >>> 2) + 1] = written;
     Atomics.store(this.#words, HEAD, (head + 1) >>> 0);
     return 1;

@@ -1,4 +1,4 @@
-import { readU16, readU32, writeU16, writeU32 } from './bytes.ts';
+import { readI32, readU16, writeU16, writeU32 } from './bytes.ts';
 import { foldSum, internetChecksum, sumBytes } from './checksum.ts';
 import { FOU } from './fou.ts';
 import {
@@ -46,8 +46,8 @@ const QUOTE_BYTES_MIN = IPV4.HEADER_BYTES + 8;
  */
 export function mayAnswer(bytes: Uint8Array, at: number): number {
   if ((readU16(bytes, at + IPV4.FRAGMENT) & IPV4.OFFSET_MASK) !== 0) return 0;
-  if (isMartianSource(readU32(bytes, at + IPV4.SOURCE))) return 0;
-  if (isMartianDestination(readU32(bytes, at + IPV4.DESTINATION))) return 0;
+  if (isMartianSource(readI32(bytes, at + IPV4.SOURCE))) return 0;
+  if (isMartianDestination(readI32(bytes, at + IPV4.DESTINATION))) return 0;
   if (bytes[at + IPV4.PROTOCOL] !== PROTOCOL.ICMP) return 1;
   const header = headerBytes(bytes, at);
   if (totalLength(bytes, at) <= header) return 0;

@@ -121,7 +121,7 @@ describe('a watch that ends', () => {
 
   it('in silence is begun anew, the second time after a list', async () => {
     // A machine that stands still for a while must not make a silence of its own.
-    const reflector = await startWatching({ limits: { bookmarkSilenceMs: 300 } });
+    const reflector = await startWatching({ limits: { bookmarkSilenceMs: 1000 } });
     server.sendBookmarks();
     server.freezeWatches();
     await reflector.until(() => server.count('watch') === 3 && server.watching === 1);
