@@ -55,7 +55,7 @@ function pooledBlocks(count: number, pools: number): FibEntry[] {
 
 const mixedLength = (prng: Prng) => 8 + prng.below(25);
 
-async function timeOf(
+export async function timeOf(
   name: string,
   iterations: number,
   run: () => void,
@@ -73,7 +73,7 @@ async function timeOf(
   return bench;
 }
 
-function latencyOf(bench: Bench): { p50: number; p99: number; max: number } {
+export function latencyOf(bench: Bench): { p50: number; p99: number; max: number } {
   const result = bench.tasks[0]?.result;
   if (result === undefined || !('latency' in result)) throw new Error(`${bench.name} did not complete`);
   return result.latency;
