@@ -1,5 +1,5 @@
 import { VERDICT } from '../../../src/packet/verdict.ts';
-import { isNoHost, judgeInner } from './inner-packet.ts';
+import { isNoHost, isNoHost6, judgeInner, judgeIpv6 } from './inner-packet.ts';
 import { predictMerged } from './merged.ts';
 import { holds, longestMatch, type Model, pathMtuOf } from './model.ts';
 import { clampSegmentSize } from './segment-size.ts';
@@ -33,7 +33,8 @@ export function predictInbound(model: Model, received: Uint8Array): InboundFate 
     return { verdict: VERDICT.UNKNOWN_PEER };
   }
   const inside = received.slice(headerLength(received), get16(received, 2));
-  const malformed = received[9] === IPV6 ? judgeNoIpv6(inside) : judgeInner(inside);
+  if (received[9] === IPV6) return { verdict: verdictOnIpv6(model, inside), ...peer };
+  const malformed = judgeInner(inside);
   if (malformed !== VERDICT.FORWARD) return { verdict: malformed, ...peer };
   const inner = inside.slice(0, get16(inside, 2));
   const verdict = policy(model, inner, outerSource);
@@ -60,11 +61,14 @@ export function predictInbound(model: Model, received: Uint8Array): InboundFate 
   };
 }
 
-/** The protocol of what should be IPv6 inside, and in a simulation never is. */
 const IPV6 = 41;
 
-function judgeNoIpv6(inside: Uint8Array): number {
-  return inside.length < 40 ? VERDICT.INNER_TRUNCATED : VERDICT.INNER_VERSION;
+/** Of all IPv6 none is forwarded, because the model's routes are of IPv4. */
+function verdictOnIpv6(model: Model, inside: Uint8Array): number {
+  const malformed = judgeIpv6(inside);
+  if (malformed !== VERDICT.FORWARD) return malformed;
+  if (isNoHost6(inside, 8) || isNoHost6(inside, 24)) return VERDICT.MARTIAN;
+  return model.settings.innerSource === 'off' ? VERDICT.NOT_LOCAL : VERDICT.SPOOFED_SOURCE;
 }
 
 /** RFC 791, and no fragment: the kernel has put those together before a raw socket sees them. */

@@ -1,6 +1,6 @@
 import { VERDICT } from '../../../src/packet/verdict.ts';
 import { flowOf, ownerOf } from './balancing.ts';
-import { isNoHost, judgeInner } from './inner-packet.ts';
+import { isNoHost, judgeInner, judgeIpv6 } from './inner-packet.ts';
 import { longestMatch, type Model, type ModelGateway, pathMtuOf } from './model.ts';
 import { clampSegmentSize } from './segment-size.ts';
 import { get16, headerLength, type Ipv4, parseIpv4 } from './wire.ts';
@@ -49,6 +49,11 @@ const FRAGMENTS_MAX = 128;
 
 /** The encapsulation rules, one after the other (RFC 2003, RFC 6040, RFC 2983, RFC 1812). `received` is what the device delivered. */
 export function predictOutbound(model: Model, received: Uint8Array): OutboundFate {
+  // The model's routes are of IPv4.
+  if (received.length > 0 && Math.floor((received[0] as number) / 16) === 6) {
+    const verdict = judgeIpv6(received);
+    return { verdict: verdict === VERDICT.FORWARD ? VERDICT.NO_ROUTE : verdict };
+  }
   const malformed = judgeInner(received);
   if (malformed !== VERDICT.FORWARD) return { verdict: malformed };
   const packet = received.slice(0, get16(received, 2));
