@@ -146,18 +146,19 @@ test('blocks in etcd are behind their nodes while they come, move and go', { ski
     await etcd.put(blockKey('node-b', '192.168.41.0-26'), '');
   };
   await inEtcd({}, prepare, async (watcher, calico) => {
+    const six = 'BlockAffinity/node-a-fd00-10-244---122 fd00:10:244::/122 west by 10.0.0';
     const old = 'BlockAffinity/node-b-192-168-41-0-26 192.168.41.0/26 west';
-    await watcher.claims(`${A} by 10.0.0.1`, `${B} by 10.0.0.2`, `${old} by 10.0.0.2`);
+    await watcher.claims(`${A} by 10.0.0.1`, `${six}.1`, `${B} by 10.0.0.2`, `${old} by 10.0.0.2`);
     await calico.claim('node-a', '192.168.13.0-26');
     const added = 'BlockAffinity/node-a-192-168-13-0-26 192.168.13.0/26 west by 10.0.0.1';
-    await watcher.claims(`${A} by 10.0.0.1`, `${B} by 10.0.0.2`, `${old} by 10.0.0.2`, added);
+    await watcher.claims(`${A} by 10.0.0.1`, `${six}.1`, `${B} by 10.0.0.2`, `${old} by 10.0.0.2`, added);
     await calico.mark('node-b', '192.168.41.0-26');
-    await watcher.claims(`${A} by 10.0.0.1`, `${B} by 10.0.0.2`, added);
+    await watcher.claims(`${A} by 10.0.0.1`, `${six}.1`, `${B} by 10.0.0.2`, added);
     await calico.release('node-b', '192.168.41.0-26');
     await calico.node('node-a', '10.0.0.7/24');
-    await watcher.claims(`${A} by 10.0.0.7`, `${B} by 10.0.0.2`, added.replace('0.0.1', '0.0.7'));
+    await watcher.claims(`${A} by 10.0.0.7`, `${six}.7`, `${B} by 10.0.0.2`, added.replace('0.0.1', '0.0.7'));
     await calico.removeNode('node-b');
-    await watcher.claims(`${A} by 10.0.0.7`, `${B} by nobody`, added.replace('0.0.1', '0.0.7'));
+    await watcher.claims(`${A} by 10.0.0.7`, `${six}.7`, `${B} by nobody`, added.replace('0.0.1', '0.0.7'));
   });
 });
 
