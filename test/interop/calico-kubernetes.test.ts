@@ -269,10 +269,15 @@ describe('Calico and Cilium in a real API server', { skip }, () => {
       });
     await running(make, async (watcher) => {
       const second = 'CiliumNode/worker-2 10.1.1.0/24 west by';
-      await watcher.claims('CiliumNode/worker-1 10.1.0.0/24 west by 10.0.0.1', `${second} 10.0.0.2`);
+      const six = 'CiliumNode/worker-2#1 fd00:1::/112 west by';
+      await watcher.claims(
+        'CiliumNode/worker-1 10.1.0.0/24 west by 10.0.0.1',
+        `${second} 10.0.0.2`,
+        `${six} 10.0.0.2`,
+      );
       await node('worker-2', '10.0.0.8', '10.1.1.0/24', 'fd00:1::/112');
       await objects.delete(collection, 'worker-1');
-      await watcher.claims(`${second} 10.0.0.8`);
+      await watcher.claims(`${second} 10.0.0.8`, `${six} 10.0.0.8`);
     });
   });
 

@@ -183,13 +183,13 @@ etcdTest('a malformed record is named, and what it said before stays', async (se
     `${KEY}west/gateways/by-hand`,
     '{"address":"172.31.0.2","cidrs":["10.2.0.0/16","2001:db8::/64"]}',
   );
-  await a.running.shows('10.2.0.0/16 west');
+  await a.running.shows('10.2.0.0/16 west', '2001:db8::/64 west');
   await server.put(`${KEY}west/gateways/by-hand`, '{"address":"172.31.0.2","cidrs":["10.2.0.1/16"]}');
   await a.running.isStale(
     /clusters\/west\/gateways\/by-hand: cidrs\[0\]: "10\.2\.0\.1\/16" has host bits set/,
   );
   await server.put(`${KEY}north/gateways/gw-1`, '{"address":"172.31.0.5","cidrs":["10.5.0.0/16"]}');
-  await a.running.shows('10.2.0.0/16 west', '10.5.0.0/16 north');
+  await a.running.shows('10.2.0.0/16 west', '10.5.0.0/16 north', '2001:db8::/64 west');
   await server.remove(`${KEY}west/gateways/by-hand`);
   await a.running.shows('10.5.0.0/16 north');
   await a.running.isFresh();
