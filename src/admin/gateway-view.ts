@@ -4,7 +4,7 @@ import {
   cidrKey,
   formatAddress,
   formatCidr,
-  parseOverlayAddress,
+  parseIpAddress,
 } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { printConfig } from '../config/print.ts';
@@ -248,7 +248,7 @@ export class RunningGatewayView implements GatewayView {
 
   trace(query: TraceQuery): Trace {
     const { table, fib, state, own } = this.#parts;
-    const destination = parseOverlayAddress(query.destination);
+    const destination = parseIpAddress(query.destination);
     const refused: RefusedRow[] = [];
     for (const refusal of table.refusals())
       if (cidrHolds(refusal.cidr, destination)) refused.push(refusedRow(refusal));

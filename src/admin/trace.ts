@@ -4,8 +4,8 @@ import {
   cidrHolds,
   formatAddress,
   formatCidr,
-  type OverlayAddress,
-  parseOverlayAddress,
+  type IpAddress,
+  parseIpAddress,
 } from '../base/address.ts';
 import { wordsOf } from '../base/address6.ts';
 import { GatewayError } from '../base/errors.ts';
@@ -22,7 +22,7 @@ import type { RefusedRow, Trace, TraceQuery } from './view.ts';
 
 export interface TraceInput {
   readonly query: TraceQuery;
-  readonly destination: OverlayAddress;
+  readonly destination: IpAddress;
   readonly local: readonly Cidr[];
   /** Routes that hold the destination, longest prefix first. */
   readonly candidates: readonly Route[];
@@ -126,7 +126,7 @@ function chooseGateway(
   gateways: Trace['gateways'],
 ): string | null {
   const { query, destination } = input;
-  if (query.source !== undefined && typeof parseOverlayAddress(query.source) !== typeof destination) {
+  if (query.source !== undefined && typeof parseIpAddress(query.source) !== typeof destination) {
     const message = `source: expected an address of the family of ${formatAddress(destination)}, got ${query.source}`;
     throw new GatewayError('ISTHMUS_ERR_USAGE', message);
   }
@@ -135,7 +135,7 @@ function chooseGateway(
     return alive.length === 1 ? alive[0]!.address : null;
   }
   const ports = (((query.sourcePort ?? 0) << 16) | (query.destinationPort ?? 0)) >>> 0;
-  const source = parseOverlayAddress(query.source);
+  const source = parseIpAddress(query.source);
   const protocol = protocolNumber(
     query.protocol,
     typeof destination === 'number' ? PROTOCOL.ICMP : ICMP6.PROTOCOL,

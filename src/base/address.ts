@@ -23,8 +23,8 @@ export interface Cidr4 {
 /** A prefix of either family; the type of `address` says which. */
 export type Cidr = Cidr4 | Cidr6;
 
-/** What stands in an inner header. The underlay has IPv4 addresses only. */
-export type OverlayAddress = Address | Address6;
+/** An address of either family; its type says which. */
+export type IpAddress = Address | Address6;
 
 /** One value for a CIDR, unique among both families: the key of a Map. */
 export type CidrKey = number | bigint;
@@ -34,7 +34,7 @@ export function isCidr4(cidr: Cidr): cidr is Cidr4 {
 }
 
 /** Bits of an address of the family. */
-export function addressBits(address: OverlayAddress): 32 | 128 {
+export function addressBits(address: IpAddress): 32 | 128 {
   return typeof address === 'number' ? 32 : 128;
 }
 
@@ -49,12 +49,12 @@ export function parseAddress(text: string): Address {
   }
 }
 
-export function formatAddress(address: OverlayAddress): string {
+export function formatAddress(address: IpAddress): string {
   return typeof address === 'number' ? IPv4.fromNumber(address >>> 0).toString() : formatAddress6(address);
 }
 
 /** Reads an address of either family: one with a colon is IPv6. Throws ISTHMUS_ERR_ADDRESS. */
-export function parseOverlayAddress(text: string): OverlayAddress {
+export function parseIpAddress(text: string): IpAddress {
   return text.includes(':') ? parseAddress6(text) : parseAddress(text);
 }
 
@@ -109,7 +109,7 @@ export function prefixMask(prefixLength: number): number {
 }
 
 /** `address` without the bits behind `prefixLength`, in the family that it has. */
-export function networkOf(address: OverlayAddress, prefixLength: number): Cidr {
+export function networkOf(address: IpAddress, prefixLength: number): Cidr {
   return typeof address === 'number'
     ? { address: (address & prefixMask(prefixLength)) >>> 0, prefixLength }
     : { address: networkOf6(address, prefixLength), prefixLength };
@@ -120,7 +120,7 @@ export function cidrContains(outer: Cidr, inner: Cidr): boolean {
   return outer.prefixLength <= inner.prefixLength && cidrHolds(outer, inner.address);
 }
 
-export function cidrHolds(cidr: Cidr, address: OverlayAddress): boolean {
+export function cidrHolds(cidr: Cidr, address: IpAddress): boolean {
   if (isCidr4(cidr))
     return typeof address === 'number' && (address & prefixMask(cidr.prefixLength)) >>> 0 === cidr.address;
   return typeof address === 'bigint' && cidrHolds6(cidr, address);

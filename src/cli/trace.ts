@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Trace } from '../admin/view.ts';
-import { formatAddress, parseOverlayAddress } from '../base/address.ts';
+import { formatAddress, parseIpAddress } from '../base/address.ts';
 import { GatewayError, messageOf } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
 import { percent } from './human.ts';
@@ -48,7 +48,7 @@ export function traceCommand(terminal: Terminal): Command {
 
 function overlayAddress(text: string): string {
   try {
-    return formatAddress(parseOverlayAddress(text));
+    return formatAddress(parseIpAddress(text));
   } catch (error) {
     throw new InvalidArgumentError(`${messageOf(error)}.`);
   }

@@ -5,12 +5,12 @@ import {
   type Cidr4,
   formatAddress,
   formatCidr,
+  type IpAddress,
   isCidr4,
   networkOf,
-  type OverlayAddress,
   parseAddress,
   parseCidr,
-  parseOverlayAddress,
+  parseIpAddress,
 } from '../base/address.ts';
 import { type LeafDefinition, leaf, Mistake } from './leaf.ts';
 import { LISTEN_EXPECTED, parseListen } from './listen.ts';
@@ -52,9 +52,9 @@ function whyNoCidr(text: string): string {
   const [before = '', digits = ''] = text.split('/');
   if (!text.includes('/')) return 'a prefix length is missing';
   const family = before.includes(':') ? 'IPv6' : 'IPv4';
-  let address: OverlayAddress;
+  let address: IpAddress;
   try {
-    address = parseOverlayAddress(before);
+    address = parseIpAddress(before);
   } catch {
     return `"${before}" is not an ${family} address`;
   }

@@ -1,11 +1,11 @@
-import type { Address, Cidr, Cidr4 } from '../base/address.ts';
+import type { Address, Cidr, IpAddress } from '../base/address.ts';
 
 /**
  * A gateway of an entry. Flows are shared in proportion to `weight`, a whole number from 0 to GATEWAY_WEIGHT_MAX: to one of weight 0 nothing
  * is sent, while what comes from it is accepted like that of the others.
  */
 export interface FibGateway {
-  readonly address: Address;
+  readonly address: IpAddress;
   readonly weight: number;
 }
 
@@ -20,12 +20,12 @@ export interface FibEntry {
 export interface FibUdp {
   readonly port: number;
   /** Peers that take them at another port than we do. */
-  readonly peerPorts: ReadonlyMap<Address, number>;
+  readonly peerPorts: ReadonlyMap<IpAddress, number>;
 }
 
 export interface FibSettings {
   /** Underlay address, the outer source. */
-  readonly source: Address;
+  readonly source: IpAddress;
   /** Our overlay address for what this host itself sends; 0 = none. */
   readonly tunnelAddress: Address;
   /** MTU of the underlay device. */
@@ -41,7 +41,7 @@ export interface FibSettings {
   readonly clampMss: boolean;
   readonly innerSource: 'strict' | 'loose' | 'off';
   /** Outer sources that are accepted besides the gateways; at most DECAPSULATE_FROM_MAX. */
-  readonly allowedSources: readonly Cidr4[];
+  readonly allowedSources: readonly Cidr[];
   /** Names of the clusters that packets from the tunnel may go on to. */
   readonly transit: readonly string[];
   /** Absent: IP protocol 4. */
@@ -52,7 +52,7 @@ export interface FibSettings {
 
 export interface PeerInfo {
   readonly index: number;
-  readonly address: Address;
+  readonly address: IpAddress;
   readonly clusters: readonly string[];
   readonly alive: boolean;
   /** 0 = the MTU of the link. */

@@ -1,12 +1,11 @@
 import {
-  type Address,
   type Cidr,
   type Cidr4,
   type CidrKey,
   cidrKey,
   cidrOfKey,
+  type IpAddress,
   isCidr4,
-  type OverlayAddress,
   prefixMask,
 } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
@@ -60,7 +59,7 @@ export interface FibOptions {
   /** Room for nodes and bucket blocks, ARENA_BYTES_MIN to ARENA_BYTES_MAX. Untouched pages cost nothing. */
   readonly capacityBytes?: number;
   /** A peer index that no reader can hold any more: zero its counters, it may be given to another gateway next. `address` is whose it was. */
-  readonly onPeerReleased?: (peer: number, address: Address) => void;
+  readonly onPeerReleased?: (peer: number, address: IpAddress) => void;
   /** A u32 that nobody can guess: where IPv6 prefixes lie in the image. */
   readonly hashSeed?: number;
   /** For tests of epochs that wrap around. */
@@ -194,7 +193,7 @@ export class Fib {
   }
 
   /** What is known about a gateway. False when no entry names it: then there is nothing to keep. */
-  setPeer(address: Address, change: { readonly alive?: boolean; readonly pathMtuBytes?: number }): boolean {
+  setPeer(address: IpAddress, change: { readonly alive?: boolean; readonly pathMtuBytes?: number }): boolean {
     const peer = findPeer(this.words, address);
     if (peer < 0) return false;
     if (change.pathMtuBytes !== undefined) this.#peers.setPathMtu(peer, change.pathMtuBytes);
@@ -206,24 +205,24 @@ export class Fib {
     return true;
   }
 
-  hasPeer(address: Address): boolean {
+  hasPeer(address: IpAddress): boolean {
     return findPeer(this.words, address) >= 0;
   }
 
   /** The UDP port to which packets for this gateway go; 0 = they go as IP protocol 4, or there is no such gateway. */
-  udpPortOf(address: Address): number {
+  udpPortOf(address: IpAddress): number {
     const peer = findPeer(this.words, address);
     return peer < 0 ? 0 : peerWord(this.words, peer, PEER.UDP_PORT);
   }
 
   /** Whether some entry has no other gateway alive than this one. */
-  isNeeded(address: Address): boolean {
+  isNeeded(address: IpAddress): boolean {
     const peer = findPeer(this.words, address);
     return peer >= 0 && this.#groups.isNeeded(peer);
   }
 
   /** As `peers`, without what takes time to gather. */
-  *peerAddresses(): Generator<{ readonly index: number; readonly address: Address }> {
+  *peerAddresses(): Generator<{ readonly index: number; readonly address: IpAddress }> {
     for (const index of this.#peers.indexes())
       yield { index, address: peerWord(this.words, index, PEER.ADDRESS) };
   }
@@ -239,7 +238,7 @@ export class Fib {
   }
 
   /** The entry of the longest prefix that holds `address`, with its group. */
-  find(address: OverlayAddress): { entry: FibEntry; group: number } | 'local' | undefined {
+  find(address: IpAddress): { entry: FibEntry; group: number } | 'local' | undefined {
     const found =
       typeof address === 'number' ? this.#trie.prefixes.longest(address) : this.#prefixes6.longest(address);
     if (found === undefined) return undefined;

@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { CLUSTERS_MAX } from '../base/limits.ts';
 import type { Reclaimer } from './arena.ts';
@@ -32,7 +32,7 @@ const TOMBSTONES_MAX = PEER_HASH_WORDS / 16;
 export class Peers implements Reclaimer {
   readonly #words: Uint32Array;
   readonly #retired: Retired;
-  readonly #released: (peer: number, address: Address) => void;
+  readonly #released: (peer: number, address: IpAddress) => void;
   readonly #uses = new Uint32Array(PEERS_MAX);
   /** How many groups of a cluster the peer is in, by peer * CLUSTERS_MAX + cluster. */
   readonly #clusterUses = new Map<number, number>();
@@ -47,7 +47,7 @@ export class Peers implements Reclaimer {
   readonly #spareBank: Reclaimer = { reclaimed: () => this.#spareReclaimed() };
 
   /** `released` is told each index that no reader can hold any more, before it is used again. */
-  constructor(words: Uint32Array, retired: Retired, released: (peer: number, address: Address) => void) {
+  constructor(words: Uint32Array, retired: Retired, released: (peer: number, address: IpAddress) => void) {
     this.#words = words;
     this.#retired = retired;
     this.#released = released;
@@ -64,7 +64,7 @@ export class Peers implements Reclaimer {
   }
 
   /** Throws ISTHMUS_ERR_CAPACITY when those of `addresses` that are new would be too many. */
-  checkRoom(addresses: Iterable<Address>): void {
+  checkRoom(addresses: Iterable<IpAddress>): void {
     let missing = 0;
     for (const address of addresses) if (findPeer(this.#words, address) < 0) missing += 1;
     if (missing <= this.#room()) return;
@@ -73,7 +73,7 @@ export class Peers implements Reclaimer {
   }
 
   /** The index of the peer, counted once more for `cluster`. A new peer is alive and has the path MTU of the link. */
-  acquire(address: Address, cluster: number): number {
+  acquire(address: IpAddress, cluster: number): number {
     let peer = findPeer(this.#words, address);
     if (peer < 0) peer = this.#add(address);
     this.#uses[peer]! += 1;
@@ -146,7 +146,7 @@ export class Peers implements Reclaimer {
     return clusters;
   }
 
-  #portOf(address: Address): number {
+  #portOf(address: IpAddress): number {
     return this.#udp === undefined ? 0 : (this.#udp.peerPorts.get(address) ?? this.#udp.port);
   }
 
@@ -159,7 +159,7 @@ export class Peers implements Reclaimer {
     return this.#free.length + PEERS_MAX - this.#highWater;
   }
 
-  #add(address: Address): number {
+  #add(address: IpAddress): number {
     const peer = this.#free.pop() ?? this.#highWater;
     assert(peer < PEERS_MAX, 'room for the peer was checked');
     if (peer === this.#highWater) this.#highWater += 1;
@@ -195,7 +195,7 @@ export class Peers implements Reclaimer {
   }
 
   /** The word where a peer that is not in the bank goes: the first empty one or tombstone of its probe sequence. */
-  #slotForInsert(bank: number, address: Address): number {
+  #slotForInsert(bank: number, address: IpAddress): number {
     let slot = hashSlot(address);
     for (;;) {
       const held = this.#words[bank + slot]!;
@@ -233,6 +233,6 @@ export class Peers implements Reclaimer {
   }
 }
 
-function hashSlot(address: Address): number {
+function hashSlot(address: IpAddress): number {
   return Math.imul(address, PEER_HASH_MULTIPLIER) >>> PEER_HASH_SHIFT;
 }

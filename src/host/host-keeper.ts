@@ -1,4 +1,4 @@
-import { type Cidr, formatAddress, formatCidr, isCidr4, type OverlayAddress } from '../base/address.ts';
+import { type Cidr, formatAddress, formatCidr, type IpAddress, isCidr4 } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -223,7 +223,7 @@ export class HostKeeper {
   }
 }
 
-function firstHost(cidr: Cidr): OverlayAddress {
+function firstHost(cidr: Cidr): IpAddress {
   if (isCidr4(cidr)) return cidr.prefixLength >= 31 ? cidr.address : cidr.address + 1;
   return cidr.prefixLength >= 127 ? cidr.address : cidr.address + 1n;
 }

@@ -1,4 +1,4 @@
-import { type Address, addressBits, type Cidr, networkOf, type OverlayAddress } from '../base/address.ts';
+import { type Address, addressBits, type Cidr, type IpAddress, networkOf } from '../base/address.ts';
 import { GATEWAYS_MAX } from '../base/limits.ts';
 import { AF_INET, AF_INET6 } from './netlink-link.ts';
 import type { Request } from './netlink-socket.ts';
@@ -119,8 +119,8 @@ export function readRoute(message: Message): KernelRoute | undefined {
   const prefixLength = reader.u8(at + 1);
   if (prefixLength > (family === AF_INET ? 32 : 128))
     throw malformed(`a route with prefix length ${prefixLength}`);
-  const nowhere: OverlayAddress = family === AF_INET ? 0 : 0n;
-  const draft = { destination: nowhere as OverlayAddress, table: reader.u8(at + 4), metric: 0, nexthopId: 0 };
+  const nowhere: IpAddress = family === AF_INET ? 0 : 0n;
+  const draft = { destination: nowhere as IpAddress, table: reader.u8(at + 4), metric: 0, nexthopId: 0 };
   const hop = { deviceIndex: 0, gateway: undefined as Address | undefined, isViaIpv6: false, weight: 1 };
   let source: Address | undefined;
   let hops: Hop[] | undefined;
@@ -205,7 +205,7 @@ export function routeDump(family: number, filter: RouteFilter): Request {
 }
 
 /** Asks which route the kernel would take to an address, rules and all tables included (`ip route get`). */
-export function routeQuestion(destination: OverlayAddress): Request {
+export function routeQuestion(destination: IpAddress): Request {
   return {
     type: RTM_ROUTE.GET,
     flags: 0,
@@ -244,11 +244,11 @@ export function routeRequest(action: 'add' | 'replace' | 'remove', row: RouteRow
   };
 }
 
-export function familyOf(address: OverlayAddress): number {
+export function familyOf(address: IpAddress): number {
   return typeof address === 'number' ? AF_INET : AF_INET6;
 }
 
-function writeAddress(writer: MessageWriter, type: number, address: OverlayAddress): void {
+function writeAddress(writer: MessageWriter, type: number, address: IpAddress): void {
   if (typeof address === 'number') writer.attributeAddress(type, address);
   else writer.attributeAddress6(type, address);
 }

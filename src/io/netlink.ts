@@ -1,4 +1,4 @@
-import { type Address, formatAddress, formatCidr, type OverlayAddress } from '../base/address.ts';
+import { type Address, formatAddress, formatCidr, type IpAddress } from '../base/address.ts';
 import { IoError } from '../base/errors.ts';
 import type { Native } from './native.ts';
 import {
@@ -123,7 +123,7 @@ export class Netlink {
   }
 
   /** Undefined when there is no route. */
-  routeTo(destination: OverlayAddress): RouteAnswer | undefined {
+  routeTo(destination: IpAddress): RouteAnswer | undefined {
     let route: KernelRoute | undefined;
     try {
       this.#socket.request(

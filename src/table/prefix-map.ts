@@ -3,8 +3,8 @@ import {
   type Cidr,
   type CidrKey,
   cidrKey,
+  type IpAddress,
   networkOf,
-  type OverlayAddress,
   prefixMask,
 } from '../base/address.ts';
 
@@ -41,7 +41,7 @@ export class PrefixMap<T> {
   }
 
   /** The value of the longest CIDR that holds `address`, is at most `longest` bits long and is accepted by `wanted`. */
-  longest(address: OverlayAddress, longest: number, wanted?: (value: T) => boolean): T | undefined {
+  longest(address: IpAddress, longest: number, wanted?: (value: T) => boolean): T | undefined {
     for (const length of this.#lengthsOf(address).longestFirst) {
       if (length > longest) continue;
       // The key of IPv4 without an object: this is asked for every claim.
@@ -56,7 +56,7 @@ export class PrefixMap<T> {
   }
 
   /** The values of all the CIDRs that hold `address`, longest first. */
-  holding(address: OverlayAddress): T[] {
+  holding(address: IpAddress): T[] {
     const found: T[] = [];
     this.longest(address, addressBits(address), (value) => {
       found.push(value);
@@ -65,7 +65,7 @@ export class PrefixMap<T> {
     return found;
   }
 
-  #lengthsOf(address: OverlayAddress): LengthsInUse {
+  #lengthsOf(address: IpAddress): LengthsInUse {
     return typeof address === 'number' ? this.#lengths4 : this.#lengths6;
   }
 }

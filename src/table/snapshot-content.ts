@@ -1,4 +1,4 @@
-import type { Cidr, OverlayAddress } from '../base/address.ts';
+import type { Cidr, IpAddress } from '../base/address.ts';
 import { networkOf6 } from '../base/address6.ts';
 import { GATEWAY_WEIGHT_MAX } from '../base/limits.ts';
 import type { LocalUse } from './claim.ts';
@@ -38,7 +38,7 @@ export type SnapshotClaim = readonly [
   local?: LocalUse,
 ];
 
-export function writtenAddress(address: OverlayAddress): SnapshotAddress {
+export function writtenAddress(address: IpAddress): SnapshotAddress {
   return typeof address === 'number' ? address : address.toString(16).padStart(32, '0');
 }
 

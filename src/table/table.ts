@@ -1,4 +1,4 @@
-import { addressBits, type Cidr, cidrKey, networkOf, type OverlayAddress } from '../base/address.ts';
+import { addressBits, type Cidr, cidrKey, type IpAddress, networkOf } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import type { ClaimUpdate } from './claim.ts';
 import { type Entry, Stake } from './entry.ts';
@@ -144,7 +144,7 @@ export class Table {
     return this.#reconciler.locals.list();
   }
 
-  isLocal(address: OverlayAddress): boolean {
+  isLocal(address: IpAddress): boolean {
     const alone = networkOf(address, addressBits(address));
     return this.#reconciler.locals.cover.around(alone) !== undefined;
   }
@@ -176,7 +176,7 @@ export class Table {
   }
 
   /** The routes that hold an address, longest prefix first: the first is the one in use. */
-  candidates(address: OverlayAddress): Route[] {
+  candidates(address: IpAddress): Route[] {
     const holding = this.#reconciler.entries.holding(address);
     return holding.map(routeFrom).filter((route) => route !== undefined);
   }

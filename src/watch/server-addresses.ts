@@ -5,9 +5,9 @@ import {
   addressBits,
   type Cidr,
   formatAddress,
+  type IpAddress,
   networkOf,
-  type OverlayAddress,
-  parseOverlayAddress,
+  parseIpAddress,
   sortCidrs,
 } from '../base/address.ts';
 import type { ProtectedCidr } from '../table/refusal.ts';
@@ -35,7 +35,7 @@ export interface ServerAddressesSetup {
  */
 export class ServerAddresses {
   readonly #setup: ServerAddressesSetup;
-  readonly #addresses = new Set<OverlayAddress>();
+  readonly #addresses = new Set<IpAddress>();
   readonly #onSocket = (message: unknown): void => {
     const { socket } = message as { socket: Socket };
     socket.once('connect', () => this.#connected(socket));
@@ -47,7 +47,7 @@ export class ServerAddresses {
   }
 
   /** Kept after a connection has ended: it is the next one that must be possible. */
-  get list(): readonly OverlayAddress[] {
+  get list(): readonly IpAddress[] {
     const cidrs = Array.from(this.#addresses, (address) => networkOf(address, addressBits(address)));
     return sortCidrs(cidrs).map(({ address }) => address);
   }
@@ -70,22 +70,17 @@ export class ServerAddresses {
 }
 
 /** Undefined for sockets of the file system, and for a link-local address, which names its link behind a percent sign. */
-function addressOf(text: string | undefined): OverlayAddress | undefined {
+function addressOf(text: string | undefined): IpAddress | undefined {
   const plain = text?.replace(/^::ffff:(?=\d+\.)/, '');
-  return plain === undefined || isIP(plain) === 0 || plain.includes('%')
-    ? undefined
-    : parseOverlayAddress(plain);
+  return plain === undefined || isIP(plain) === 0 || plain.includes('%') ? undefined : parseIpAddress(plain);
 }
 
-function isLoopback(address: OverlayAddress): boolean {
+function isLoopback(address: IpAddress): boolean {
   return typeof address === 'number' ? address >>> 24 === LOOPBACK : address === LOOPBACK6;
 }
 
 /** What TableSettings.protected is: `configured`, and the addresses of servers. */
-export function protectedCidrs(
-  configured: readonly Cidr[],
-  servers: readonly OverlayAddress[],
-): ProtectedCidr[] {
+export function protectedCidrs(configured: readonly Cidr[], servers: readonly IpAddress[]): ProtectedCidr[] {
   return [
     ...configured.map((cidr) => ({ cidr, what: 'in security.protect' })),
     ...servers.map((address) => ({

@@ -6,7 +6,7 @@ import {
   isCidr4,
   parseAddress,
   parseCidr,
-  parseOverlayAddress,
+  parseIpAddress,
 } from '../../../src/base/address.ts';
 import { IoError } from '../../../src/base/errors.ts';
 import { admitIpv6 } from '../../../src/host/sysctl.ts';
@@ -422,8 +422,8 @@ systemTest('routes of IPv6 are added, read, asked for and removed, beside those 
       ['fd00:2::/48', 254, 50, device.index],
       ['fd00:3::7/128', 5000, shownMetric(rows[1]!.cidr, 0), device.index],
     ]);
-    assert.equal(netlink.routeTo(parseOverlayAddress('fd00:2::9'))?.deviceIndex, device.index);
-    assert.equal(netlink.routeTo(parseOverlayAddress('fd00:9::9')), undefined);
+    assert.equal(netlink.routeTo(parseIpAddress('fd00:2::9'))?.deviceIndex, device.index);
+    assert.equal(netlink.routeTo(parseIpAddress('fd00:9::9')), undefined);
     assert.equal(netlink.removeRoutes([{ ...rows[0]!, protocol: 12 }])[0]?.errno, 'ESRCH');
     assert.deepEqual(netlink.removeRoutes(rows), []);
     assert.equal(netlink.routes({ protocol: PROTOCOL }).length, 1);

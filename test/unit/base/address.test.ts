@@ -14,7 +14,7 @@ import {
   networkOf,
   parseAddress,
   parseCidr,
-  parseOverlayAddress,
+  parseIpAddress,
   sortCidrs,
 } from '../../../src/base/address.ts';
 import { cidrKey6, cidrOfKey6 } from '../../../src/base/address6.ts';
@@ -39,8 +39,8 @@ describe('a CIDR of either family', () => {
     assert.throws(() => parseCidr('fd00:1::1/48'), isAddressError(/did you mean fd00:1::\/48/));
     assert.throws(() => parseCidr('10.1.0.1/16'), isAddressError(/did you mean 10\.1\.0\.0\/16/));
     assert.throws(() => parseCidr('fd00::/129'), isAddressError(/0 to 128/));
-    assert.equal(formatAddress(parseOverlayAddress('fd00:1:0::2')), 'fd00:1::2');
-    assert.equal(parseOverlayAddress('10.0.0.1'), parseAddress('10.0.0.1'));
+    assert.equal(formatAddress(parseIpAddress('fd00:1:0::2')), 'fd00:1::2');
+    assert.equal(parseIpAddress('10.0.0.1'), parseAddress('10.0.0.1'));
   });
 
   it('comes back from its text and from its key', () => {

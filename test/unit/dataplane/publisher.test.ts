@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { formatCidr, type OverlayAddress, parseAddress, parseCidr } from '../../../src/base/address.ts';
+import { formatCidr, type IpAddress, parseAddress, parseCidr } from '../../../src/base/address.ts';
 import { GatewayError } from '../../../src/base/errors.ts';
 import { Publisher } from '../../../src/dataplane/publisher.ts';
 import { Fib } from '../../../src/fib/fib.ts';
@@ -30,7 +30,7 @@ function world(capacityBytes = 1 << 20) {
   const log: string[] = [];
   const published: { durationMs: number; set: number; removed: number }[] = [];
   const ours: string[] = [];
-  const knows = (address: OverlayAddress): string =>
+  const knows = (address: IpAddress): string =>
     fib.find(address as number) === undefined ? 'unknown' : 'known';
   const publisher = new Publisher(
     table,

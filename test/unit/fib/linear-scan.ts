@@ -6,8 +6,8 @@ import {
   cidrHolds,
   cidrKey,
   formatCidr,
+  type IpAddress,
   isCidr4,
-  type OverlayAddress,
   prefixMask,
 } from '../../../src/base/address.ts';
 import type { FibEntry, FibSettings } from '../../../src/fib/entry.ts';
@@ -76,7 +76,7 @@ export class LinearScan {
     for (const ours of cidrs) this.local.set(cidrKey(ours), ours);
   }
 
-  find(wanted: OverlayAddress): FibEntry | 'local' | undefined {
+  find(wanted: IpAddress): FibEntry | 'local' | undefined {
     let best: FibEntry | 'local' | undefined;
     let longest = -1;
     for (const candidate of this.remote.values()) {
@@ -103,7 +103,7 @@ export class LinearScan {
 }
 
 /** The first and last address of a prefix, their neighbours outside and one in the middle. */
-export function bordersOf(prefix: Cidr): OverlayAddress[] {
+export function bordersOf(prefix: Cidr): IpAddress[] {
   if (!isCidr4(prefix)) {
     const size = 1n << BigInt(128 - prefix.prefixLength);
     const { address: first } = prefix;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type Cidr, formatAddress, type OverlayAddress } from '../../../src/base/address.ts';
+import { type Cidr, formatAddress, type IpAddress } from '../../../src/base/address.ts';
 import type { FibEntry } from '../../../src/fib/entry.ts';
 import { Fib } from '../../../src/fib/fib.ts';
 import { LOCAL_GROUP, NO_GROUP, PEER } from '../../../src/fib/layout.ts';
@@ -109,7 +109,7 @@ export class Scenario {
     assert.equal(this.fib.stats().prefixes, this.model.count);
   }
 
-  #compareAt(address: OverlayAddress): void {
+  #compareAt(address: IpAddress): void {
     const { fib, model } = this;
     const expected = model.find(address);
     const found = fib.find(address);
@@ -142,7 +142,7 @@ export class Scenario {
 }
 
 /** As a reader does it: with words as u32, or as i32. */
-function lookUp(words: Uint32Array, address: OverlayAddress, signed: 0 | 1): number {
+function lookUp(words: Uint32Array, address: IpAddress, signed: 0 | 1): number {
   if (typeof address === 'number') return lookup(words, signed === 0 ? address : address | 0);
   const word = (i: number) => {
     const value = Number((address >> BigInt(96 - 32 * i)) & 0xffff_ffffn);

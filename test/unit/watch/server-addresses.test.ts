@@ -3,7 +3,7 @@ import { channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { test } from 'node:test';
-import { formatCidr, parseAddress, parseOverlayAddress } from '../../../src/base/address.ts';
+import { formatCidr, parseAddress, parseIpAddress } from '../../../src/base/address.ts';
 import { protectedCidrs, ServerAddresses } from '../../../src/watch/server-addresses.ts';
 
 /** What Node publishes for a connection from `localAddress` to `remoteAddress`. */
@@ -33,7 +33,7 @@ test('the address of each server that is connected to is kept, once, in whatever
   assert.deepEqual(servers.list, [
     parseAddress('192.0.2.3'),
     parseAddress('192.0.2.7'),
-    parseOverlayAddress('2001:db8::2'),
+    parseIpAddress('2001:db8::2'),
   ]);
   assert.deepEqual(
     protectedCidrs([], servers.list).map(({ cidr }) => formatCidr(cidr)),
