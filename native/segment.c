@@ -38,7 +38,7 @@ enum {
 
 /* What all segments of one packet have in common. The sums leave out what differs: lengths, IDs, sequence number and flags. */
 struct plan {
-  const uint8_t *packet; /* the inner header; `outer` bytes of outer headers lie before it: IPv4, and UDP where they are more than that */
+  const uint8_t *packet; /* the inner header; `outer` bytes of outer headers lie before it: IPv4, IPv4 and UDP, or IPv6 */
   uint32_t outer;
   uint32_t length;
   uint32_t transport; /* bytes of the IP header */
@@ -112,7 +112,7 @@ static bool read_headers(struct plan *plan) {
   }
   const uint8_t *addresses = plan->is_ipv6 ? ip + 8 : ip + 12;
   plan->transport_sum = protocol + checksum_sum(addresses, plan->is_ipv6 ? 32 : 8) + checksum_sum(fixed, transport_bytes);
-  plan->outer_sum = ipv4_sum(ip - plan->outer, IPV4_BYTES);
+  plan->outer_sum = plan->outer == IPV6_BYTES ? 0 : ipv4_sum(ip - plan->outer, IPV4_BYTES);
   plan->inner_sum = plan->is_ipv6 ? 0 : ipv4_sum(ip, plan->transport);
   plan->id = get_u16(ip + 4);
   return true;
@@ -143,11 +143,15 @@ static void write_headers(const struct plan *plan, uint8_t *outer, uint32_t inde
   uint32_t total = plan->outer + inner_bytes;
   /* memmove: nobody keeps a caller from laying his arena over the packet, and then only his segments suffer. */
   memmove(outer, plan->packet - plan->outer, plan->outer + plan->headers);
-  put_u16(outer + 2, total);
-  put_u16(outer + 4, outer_id);
-  put_u16(outer + 10, ~(uint32_t)checksum_fold(plan->outer_sum + total + outer_id));
-  /* Its checksum stays what the template has: none. */
-  if (plan->outer > IPV4_BYTES) put_u16(outer + IPV4_BYTES + 4, total - IPV4_BYTES);
+  if (plan->outer == IPV6_BYTES) {
+    put_u16(outer + 4, inner_bytes);
+  } else {
+    put_u16(outer + 2, total);
+    put_u16(outer + 4, outer_id);
+    put_u16(outer + 10, ~(uint32_t)checksum_fold(plan->outer_sum + total + outer_id));
+    /* Its checksum stays what the template has: none. */
+    if (plan->outer > IPV4_BYTES) put_u16(outer + IPV4_BYTES + 4, total - IPV4_BYTES);
+  }
   if (plan->is_ipv6) {
     put_u16(ip + 4, inner_bytes - IPV6_BYTES);
   } else {
@@ -220,8 +224,8 @@ static bool take_request(napi_env env, const napi_value values[], struct target 
   if (target->request.count < REQUEST_CELLS) return refuse_range(env, "request", "10 cells long");
   for (size_t i = 0; i < REQUEST_CELLS; i++) cells[i] = cell(&target->request, i);
   int64_t end = target->bytes.count < INT32_MAX ? (int64_t)target->bytes.count : INT32_MAX;
-  if (cells[OUTER] != IPV4_BYTES && cells[OUTER] != IPV4_BYTES + UDP_BYTES) {
-    return refuse_range(env, "request", "20 or 28 bytes of outer headers");
+  if (cells[OUTER] != IPV4_BYTES && cells[OUTER] != IPV4_BYTES + UDP_BYTES && cells[OUTER] != IPV6_BYTES) {
+    return refuse_range(env, "request", "20, 28 or 40 bytes of outer headers");
   }
   if (cells[PACKET_AT] < cells[OUTER] || cells[PACKET_BYTES] < 0 || cells[PACKET_BYTES] > SUPER_PACKET_MAX ||
       cells[PACKET_AT] + cells[PACKET_BYTES] > end) {

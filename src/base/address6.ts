@@ -87,6 +87,13 @@ export function wordsOf(address: Address6): [number, number, number, number] {
   return [word(96n), word(64n), word(32n), word(0n)];
 }
 
+/** The address whose words, as wordsOf gives them, begin at cell `at`. */
+export function addressOfWords(words: Uint32Array, at: number): Address6 {
+  let address = 0n;
+  for (let i = at; i < at + 4; i++) address = (address << 32n) | BigInt(words[i]!);
+  return address;
+}
+
 /** The address whose sixteen bytes begin at `at`. */
 export function addressAt6(bytes: Uint8Array, at: number): Address6 {
   let address = 0n;

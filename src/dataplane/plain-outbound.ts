@@ -13,7 +13,7 @@ import type { Slab } from './slab.ts';
 
 const { DSCP_INHERIT, TTL_INHERIT, LOCAL_GROUP, GROUPS, GROUP_WORDS, PEERS, PEER_WORDS } = layout;
 const { SOURCE, LINK_MTU, TTL, DSCP, FLAGS, OUTER_BYTES } = layout.SETTINGS;
-const { CLAMP_MSS, FRAGMENT_OUTER, ECN_COMPATIBILITY } = layout.SETTINGS_FLAG;
+const { CLAMP_MSS, FRAGMENT_OUTER, ECN_COMPATIBILITY, UNDERLAY_IPV6 } = layout.SETTINGS_FLAG;
 const { MEMBERS } = layout.GROUP;
 const { ADDRESS, PATH_MTU, UDP_PORT } = layout.PEER;
 const { pickPeer } = lookup;
@@ -81,6 +81,7 @@ function looking(
     const clamps = words[FLAGS]! & CLAMP_MSS;
     const count = input.count;
     let i = from | 0;
+    if ((words[FLAGS]! & UNDERLAY_IPV6) !== 0) return i;
     for (; i < count; i++) {
       const at = column[i]!;
       const length = plainLength(view, at, available[i]!);

@@ -8,10 +8,12 @@ import {
   isCidr4,
   prefixMask,
 } from '../base/address.ts';
+import { networkOf6, wordsOf } from '../base/address6.ts';
 import { assert } from '../base/assert.ts';
 import { DECAPSULATE_FROM_MAX, LOCAL_CIDRS_MAX } from '../base/limits.ts';
 import { FOU_ENCAPSULATION_BYTES } from '../packet/fou.ts';
 import { IPIP_ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import { IPIP6_ENCAPSULATION_BYTES } from '../packet/ipip6.ts';
 import { Arena } from './arena.ts';
 import { capacityError } from './capacity.ts';
 import { orderChanges } from './changes.ts';
@@ -44,11 +46,12 @@ import {
   SETTINGS,
   SETTINGS_FLAG,
   SHARDS6_COUNT,
+  SOURCE6,
   TTL_INHERIT,
   UNIT_WORDS,
 } from './layout.ts';
-import { findPeer, peerWord } from './lookup.ts';
-import { Peers } from './peers.ts';
+import { peerWord } from './lookup.ts';
+import { Peers, peerOf } from './peers.ts';
 import { type Assigned6, Prefixes6, type Staged6 } from './prefixes6.ts';
 import { Retired } from './retired.ts';
 import { type Staged, Trie } from './trie.ts';
@@ -128,11 +131,14 @@ export class Fib {
     this.#peers.setFailOpen(failOpen);
     this.#groups.setFailOpen(failOpen);
     this.#peers.setUdp(settings.udp);
-    const outerBytes = settings.udp === undefined ? IPIP_ENCAPSULATION_BYTES : FOU_ENCAPSULATION_BYTES;
+    const outerBytes = outerBytesOf(settings);
+    const { source } = settings;
     const store = (word: number, value: number) => Atomics.store(this.words, word, value);
     store(SETTINGS.OUTER_BYTES, outerBytes);
     store(SETTINGS.UDP_PORT, settings.udp?.port ?? 0);
-    store(SETTINGS.SOURCE, settings.source);
+    store(SETTINGS.SOURCE, typeof source === 'number' ? source : 0);
+    const words6 = wordsOf(typeof source === 'bigint' ? source : 0n);
+    for (let i = 0; i < 4; i++) store(SOURCE6 + i, words6[i]!);
     store(SETTINGS.TUNNEL_ADDRESS, settings.tunnelAddress);
     store(SETTINGS.LINK_MTU, settings.linkMtuBytes);
     store(SETTINGS.DEVICE_MTU, settings.deviceMtuBytes ?? settings.linkMtuBytes - outerBytes);
@@ -194,7 +200,7 @@ export class Fib {
 
   /** What is known about a gateway. False when no entry names it: then there is nothing to keep. */
   setPeer(address: IpAddress, change: { readonly alive?: boolean; readonly pathMtuBytes?: number }): boolean {
-    const peer = findPeer(this.words, address);
+    const peer = peerOf(this.words, address);
     if (peer < 0) return false;
     if (change.pathMtuBytes !== undefined) this.#peers.setPathMtu(peer, change.pathMtuBytes);
     if (change.alive !== undefined && change.alive !== this.#peers.isAlive(peer)) {
@@ -206,31 +212,30 @@ export class Fib {
   }
 
   hasPeer(address: IpAddress): boolean {
-    return findPeer(this.words, address) >= 0;
+    return peerOf(this.words, address) >= 0;
   }
 
   /** The UDP port to which packets for this gateway go; 0 = they go as IP protocol 4, or there is no such gateway. */
   udpPortOf(address: IpAddress): number {
-    const peer = findPeer(this.words, address);
+    const peer = peerOf(this.words, address);
     return peer < 0 ? 0 : peerWord(this.words, peer, PEER.UDP_PORT);
   }
 
   /** Whether some entry has no other gateway alive than this one. */
   isNeeded(address: IpAddress): boolean {
-    const peer = findPeer(this.words, address);
+    const peer = peerOf(this.words, address);
     return peer >= 0 && this.#groups.isNeeded(peer);
   }
 
   /** As `peers`, without what takes time to gather. */
   *peerAddresses(): Generator<{ readonly index: number; readonly address: IpAddress }> {
-    for (const index of this.#peers.indexes())
-      yield { index, address: peerWord(this.words, index, PEER.ADDRESS) };
+    for (const index of this.#peers.indexes()) yield { index, address: this.#peers.addressOf(index) };
   }
 
   peers(): PeerInfo[] {
     return Array.from(this.#peers.indexes(), (index) => ({
       index,
-      address: peerWord(this.words, index, PEER.ADDRESS),
+      address: this.#peers.addressOf(index),
       clusters: this.#peers.clustersOf(index).map((cluster) => this.#clusters.nameOf(cluster)),
       alive: this.#peers.isAlive(index),
       pathMtuBytes: peerWord(this.words, index, PEER.PATH_MTU),
@@ -406,24 +411,34 @@ export class Fib {
   }
 
   /** The list is a block of its own that is swapped whole: a half-written network and mask would let a stranger in. */
-  #writeAllowed(cidrs: readonly Cidr4[]): void {
+  #writeAllowed(cidrs: readonly Cidr[]): void {
     if (cidrs.length > DECAPSULATE_FROM_MAX) {
       throw capacityError('allowed sources', DECAPSULATE_FROM_MAX, `${cidrs.length} were given`);
     }
     let list = 0;
     if (cidrs.length > 0) {
-      list = this.#arena.allocate(1 + 2 * cidrs.length);
+      const rows = cidrs.map(allowedRow);
+      list = this.#arena.allocate(1 + rows.length * rows[0]!.length);
       if (list === 0)
         throw capacityError('words of blocks', this.#arena.wordsCapacity, 'raise capacityBytes');
       this.words[list] = cidrs.length;
-      for (let i = 0; i < cidrs.length; i++) {
-        this.words[list + 1 + 2 * i] = cidrs[i]!.address;
-        this.words[list + 2 + 2 * i] = prefixMask(cidrs[i]!.prefixLength);
-      }
+      this.words.set(rows.flat(), list + 1);
     }
     const before = Atomics.exchange(this.words, HEADER.ALLOWED, list);
     if (before !== 0) this.#retired.retire(this.#arena, before);
   }
+}
+
+/** Network and mask, a word each or four. */
+function allowedRow(cidr: Cidr): number[] {
+  if (isCidr4(cidr)) return [cidr.address, prefixMask(cidr.prefixLength)];
+  const mask = networkOf6((1n << 128n) - 1n, cidr.prefixLength);
+  return [...wordsOf(cidr.address), ...wordsOf(mask)];
+}
+
+function outerBytesOf({ udp, source }: FibSettings): number {
+  if (typeof source === 'bigint') return IPIP6_ENCAPSULATION_BYTES;
+  return udp === undefined ? IPIP_ENCAPSULATION_BYTES : FOU_ENCAPSULATION_BYTES;
 }
 
 function settingsFlags(settings: FibSettings): number {
@@ -433,5 +448,6 @@ function settingsFlags(settings: FibSettings): number {
   if (settings.innerSource === 'loose') flags |= SETTINGS_FLAG.INNER_SOURCE_LOOSE;
   if (settings.innerSource === 'strict') flags |= SETTINGS_FLAG.INNER_SOURCE_STRICT;
   if (settings.ecn === 'compatibility') flags |= SETTINGS_FLAG.ECN_COMPATIBILITY;
+  if (typeof settings.source === 'bigint') flags |= SETTINGS_FLAG.UNDERLAY_IPV6;
   return flags;
 }

@@ -1,4 +1,4 @@
-import { formatAddress } from '../base/address.ts';
+import { formatAddress, type IpAddress } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 import { GATEWAY_WEIGHT_MAX, GATEWAYS_MAX } from '../base/limits.ts';
 import type { Arena, Reclaimer } from './arena.ts';
@@ -6,7 +6,7 @@ import { capacityError } from './capacity.ts';
 import type { Clusters } from './clusters.ts';
 import type { FibGateway, GatewayShare } from './entry.ts';
 import { BUCKET_WORDS, BUCKETS, GROUP, GROUP_WORDS, GROUPS, GROUPS_MAX, REMOTE_GROUP_MIN } from './layout.ts';
-import type { Peers } from './peers.ts';
+import { addressHash, type Peers } from './peers.ts';
 import { bucketCounts, type Members, ownerOf, score } from './rendezvous.ts';
 import type { Retired } from './retired.ts';
 
@@ -75,7 +75,10 @@ export class Groups implements Reclaimer {
         return last.group;
       }
     }
-    const sorted = gateways.length === 1 ? gateways : [...gateways].sort((a, b) => a.address - b.address);
+    const sorted =
+      gateways.length === 1
+        ? gateways
+        : [...gateways].sort((a, b) => (a.address < b.address ? -1 : Number(a.address > b.address)));
     const index = this.#clusters.find(cluster);
     const known = index === undefined ? undefined : this.#byKey.get(groupKey(index, sorted));
     const group = known ?? this.#create(cluster, sorted);
@@ -173,7 +176,7 @@ export class Groups implements Reclaimer {
     const index = this.#clusters.acquire(cluster);
     const peers = Uint32Array.from(gateways, (gateway) => this.#peers.acquire(gateway.address, index));
     const members: Members = {
-      addresses: Uint32Array.from(gateways, (gateway) => gateway.address),
+      addresses: Uint32Array.from(gateways, (gateway) => addressHash(gateway.address)),
       weights: Uint16Array.from(gateways, (gateway) => gateway.weight),
       alive: Uint8Array.from(peers, (peer) => Number(this.#peers.isAlive(peer))),
     };
@@ -309,7 +312,7 @@ function leaveBuckets(state: GroupState, member: number): void {
 /** One gateway gives an exact number, for there can be a hundred thousand such groups; several give a text. */
 function groupKey(cluster: number, gateways: readonly FibGateway[]): string | number {
   const first = gateways[0];
-  if (first !== undefined && gateways.length === 1) {
+  if (typeof first?.address === 'number' && gateways.length === 1) {
     return (cluster * 0x1_0000_0000 + first.address) * 1024 + first.weight;
   }
   let key = String(cluster);
@@ -326,7 +329,7 @@ function checkGateways(cluster: string, gateways: readonly FibGateway[]): void {
       `an entry of cluster "${cluster}" has ${gateways.length}`,
     );
   }
-  let previous = -1;
+  let previous: IpAddress | undefined;
   for (const { address, weight } of gateways) {
     assert(address !== previous, `gateway ${formatAddress(address)} of cluster "${cluster}" is given once`);
     assert(
@@ -337,6 +340,6 @@ function checkGateways(cluster: string, gateways: readonly FibGateway[]): void {
   }
 }
 
-function* addressesOf(gateways: readonly FibGateway[]): Generator<number> {
+function* addressesOf(gateways: readonly FibGateway[]): Generator<IpAddress> {
   for (const gateway of gateways) yield gateway.address;
 }

@@ -1,12 +1,13 @@
 /**
  * The FIB image: one SharedArrayBuffer seen as u32 words. The control side writes it, packet workers only read it (but for their own
- * reader line). All offsets below are word indexes; an address is a u32 in host order.
+ * reader line). All offsets below are word indexes; an IPv4 address is a u32 in host order, an IPv6 address four of them,
+ * the most significant first.
  *
  *   0        HEADER       magic, version, peer hash in force, allow-list; the epoch, the settings and the transit bitmap on cache
  *            lines of their own
- *   64       READERS      64 lines of 16 words; word 0 of a line is that reader's epoch, 0 while it is quiescent
+ *   80       READERS      64 lines of 16 words; word 0 of a line is that reader's epoch, 0 while it is quiescent
  *   2,048    ROOT         65,536 entries, one for each /16
- *            PEERS        65,536 records of 20 words
+ *            PEERS        65,536 records of 23 words
  *            PEER_HASH    two banks of 131,072 words; HEADER.PEER_HASH says which is read
  *            GROUPS       131,072 records of 4 words
  *            SHARDS6      4,096 words: block offsets, 0 = empty
@@ -88,7 +89,7 @@ export const SETTINGS = {
   FLAGS: 37,
   /** MTU of the TUN device, bytes. */
   DEVICE_MTU: 38,
-  /** Bytes that encapsulation puts before an inner packet: 20, or 28 with a UDP header. */
+  /** Bytes that encapsulation puts before an inner packet: 20, 28 with a UDP header, or 40 on an IPv6 underlay. */
   OUTER_BYTES: 39,
   /** UDP port to which encapsulated packets come, 0 = they come as IP protocol 4. */
   UDP_PORT: 40,
@@ -103,6 +104,8 @@ export const SETTINGS_FLAG = {
   INNER_SOURCE_LOOSE: 4,
   INNER_SOURCE_STRICT: 8,
   ECN_COMPATIBILITY: 16,
+  /** The outer header is an IPv6 one, and all peers have IPv6 addresses. */
+  UNDERLAY_IPV6: 32,
 } as const;
 
 /** A bitmap of CLUSTERS_MAX bits: clusters that may be an inner destination of what comes out of the tunnel. */
@@ -113,7 +116,10 @@ export const LENGTHS6 = 41;
 export const LENGTH6_WORDS = 5;
 export const HASH6_SEED = 46;
 
-const HEADER_WORDS = 64;
+/** Our underlay address where that is an IPv6 one, four words; SETTINGS.SOURCE is 0 then. */
+export const SOURCE6 = 64;
+
+const HEADER_WORDS = 80;
 export const READERS = HEADER_WORDS;
 /** What a reader's line holds while the reader is outside any epoch; epochs themselves are never 0. */
 export const QUIESCENT = 0;
@@ -124,9 +130,10 @@ export const ROOT = 2048;
 export const ROOT_ENTRIES = 65_536;
 
 export const PEERS = ROOT + ROOT_ENTRIES;
-export const PEER = { ADDRESS: 0, PATH_MTU: 1, FLAGS: 2, UDP_PORT: 3, CLUSTERS: 4 } as const;
+/** ADDRESS: the first word is the whole of an IPv4 address. */
+export const PEER = { ADDRESS: 0, PATH_MTU: 4, FLAGS: 5, UDP_PORT: 6, CLUSTERS: 7 } as const;
 /** PICKED: packets may go to it, because it is alive or because `fail-open` asks no questions where it is the only one. */
-export const PEER_FLAG = { USED: 1, ALIVE: 2, PICKED: 4 } as const;
+export const PEER_FLAG = { USED: 1, ALIVE: 2, PICKED: 4, IPV6: 8 } as const;
 export const PEER_WORDS = PEER.CLUSTERS + CLUSTERS_MAX / 32;
 
 /** Twice PEERS_MAX, so that a probe sequence meets an empty word soon. */
@@ -194,7 +201,8 @@ export function checkLayout(): void {
     'the words of IPv6 lie before the transit bitmap',
   );
   assert(PEER_HASH_WORDS === 2 ** (32 - PEER_HASH_SHIFT), 'the peer hash shift fits the size of a bank');
-  assert(TRANSIT + CLUSTERS_MAX / 32 <= HEADER_WORDS, 'the transit bitmap ends before the reader lines');
+  assert(TRANSIT + CLUSTERS_MAX / 32 <= SOURCE6, 'the transit bitmap ends before our IPv6 address');
+  assert(SOURCE6 + 4 <= HEADER_WORDS, 'our IPv6 address ends before the reader lines');
   assert(CLUSTERS_MAX % 32 === 0, 'the cluster bitmap fills its words');
   assert(NODE.RUNS === 1 + NODE_SLOTS / 32 + NODE_SLOTS / 32 / 4, 'the node header holds bitmap and counts');
 }

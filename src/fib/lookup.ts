@@ -101,6 +101,32 @@ export function findPeer(words: Uint32Array, address: number): number {
   }
 }
 
+/** The same of an IPv6 address, four words, i32 or u32. The peers of an image are of one family (peers.ts), which says which of the two to ask. */
+export function findPeer6(words: Uint32Array, w0: number, w1: number, w2: number, w3: number): number {
+  const bank = words[PEER_HASH_BANK]!;
+  let slot = Math.imul(foldAddress6(w0, w1, w2, w3), PEER_HASH_MULTIPLIER) >>> PEER_HASH_SHIFT;
+  for (;;) {
+    const held = words[bank + slot]!;
+    if (held === 0) return -1;
+    if (held !== PEER_HASH_TOMBSTONE) {
+      const at = PEERS + (held - 1) * PEER_WORDS + ADDRESS;
+      const isSame =
+        (words[at]! | 0) === (w0 | 0) &&
+        (words[at + 1]! | 0) === (w1 | 0) &&
+        (words[at + 2]! | 0) === (w2 | 0) &&
+        (words[at + 3]! | 0) === (w3 | 0);
+      if (isSame) return held - 1;
+    }
+    slot = (slot + 1) & PEER_HASH_MASK;
+  }
+}
+
+/** An i32 that stands for an IPv6 address where 32 bits are hashed. */
+export function foldAddress6(w0: number, w1: number, w2: number, w3: number): number {
+  const upper = Math.imul(w0 ^ Math.imul(w1, 0x85eb_ca6b), 0xc2b2_ae35);
+  return Math.imul(upper ^ (upper >>> 15) ^ w2, 0x27d4_eb2f) ^ w3;
+}
+
 /** 1 when the peer is a gateway of the cluster, else 0. */
 export function peerHasCluster(words: Uint32Array, peer: number, cluster: number): number {
   return (words[PEERS + peer * PEER_WORDS + CLUSTERS + (cluster >>> 5)]! >>> (cluster & 31)) & 1;
@@ -121,6 +147,11 @@ export function peerWord(words: Uint32Array, peer: number, word: number): number
   return words[PEERS + peer * PEER_WORDS + word]!;
 }
 
+/** Where the four words of the peer's IPv6 address are. */
+export function peerAddressAt(peer: number): number {
+  return PEERS + peer * PEER_WORDS + ADDRESS;
+}
+
 /** 1 when `address` lies in security.decapsulateFrom, else 0. */
 export function isAllowedSource(words: Uint32Array, address: number): number {
   const list = words[ALLOWED]!;
@@ -128,6 +159,22 @@ export function isAllowedSource(words: Uint32Array, address: number): number {
   const end = list + 1 + 2 * words[list]!;
   for (let at = list + 1; at < end; at += 2) {
     if ((address & words[at + 1]!) >>> 0 === words[at]!) return 1;
+  }
+  return 0;
+}
+
+/** The same of an IPv6 address: entries of four words of the network and four of its mask. */
+export function isAllowedSource6(words: Uint32Array, w0: number, w1: number, w2: number, w3: number): number {
+  const list = words[ALLOWED]!;
+  if (list === 0) return 0;
+  const end = list + 1 + 8 * words[list]!;
+  for (let at = list + 1; at < end; at += 8) {
+    const differs =
+      ((w0 ^ words[at]!) & words[at + 4]!) |
+      ((w1 ^ words[at + 1]!) & words[at + 5]!) |
+      ((w2 ^ words[at + 2]!) & words[at + 6]!) |
+      ((w3 ^ words[at + 3]!) & words[at + 7]!);
+    if (differs === 0) return 1;
   }
   return 0;
 }

@@ -1,4 +1,5 @@
 import type { IpAddress } from '../base/address.ts';
+import { addressOfWords, wordsOf } from '../base/address6.ts';
 import { assert } from '../base/assert.ts';
 import { CLUSTERS_MAX } from '../base/limits.ts';
 import type { Reclaimer } from './arena.ts';
@@ -18,7 +19,7 @@ import {
   PEERS,
   PEERS_MAX,
 } from './layout.ts';
-import { findPeer, peerWord } from './lookup.ts';
+import { findPeer, findPeer6, foldAddress6, peerAddressAt, peerWord } from './lookup.ts';
 import type { Retired } from './retired.ts';
 
 /**
@@ -28,7 +29,20 @@ import type { Retired } from './retired.ts';
  */
 const TOMBSTONES_MAX = PEER_HASH_WORDS / 16;
 
-/** The peer records of the image and the hash that finds them by address. Peers are counted by the groups they are members of. */
+/** The index of the peer with this underlay address, -1 when there is none. */
+export function peerOf(words: Uint32Array, address: IpAddress): number {
+  return typeof address === 'number' ? findPeer(words, address) : findPeer6(words, ...wordsOf(address));
+}
+
+/** 32 bits that stand for the address in hashes: the whole of an IPv4 one. */
+export function addressHash(address: IpAddress): number {
+  return typeof address === 'number' ? address : foldAddress6(...wordsOf(address)) >>> 0;
+}
+
+/**
+ * The peer records of the image and the hash that finds them by address. Peers are counted by the groups they are members of. All have
+ * addresses of one family, that of the underlay.
+ */
 export class Peers implements Reclaimer {
   readonly #words: Uint32Array;
   readonly #retired: Retired;
@@ -41,6 +55,7 @@ export class Peers implements Reclaimer {
   #live = 0;
   #tombstones = 0;
   #failOpen = false;
+  #isIpv6 = false;
   #udp: FibUdp | undefined;
   /** No reader can still be in the bank that is not in force. */
   #spareFree = true;
@@ -66,7 +81,7 @@ export class Peers implements Reclaimer {
   /** Throws ISTHMUS_ERR_CAPACITY when those of `addresses` that are new would be too many. */
   checkRoom(addresses: Iterable<IpAddress>): void {
     let missing = 0;
-    for (const address of addresses) if (findPeer(this.#words, address) < 0) missing += 1;
+    for (const address of addresses) if (peerOf(this.#words, address) < 0) missing += 1;
     if (missing <= this.#room()) return;
     this.#retired.reclaim(Number.POSITIVE_INFINITY);
     if (missing > this.#room()) throw capacityError('gateways', PEERS_MAX, `${missing} more do not fit`);
@@ -74,7 +89,7 @@ export class Peers implements Reclaimer {
 
   /** The index of the peer, counted once more for `cluster`. A new peer is alive and has the path MTU of the link. */
   acquire(address: IpAddress, cluster: number): number {
-    let peer = findPeer(this.#words, address);
+    let peer = peerOf(this.#words, address);
     if (peer < 0) peer = this.#add(address);
     this.#uses[peer]! += 1;
     const key = peer * CLUSTERS_MAX + cluster;
@@ -98,10 +113,16 @@ export class Peers implements Reclaimer {
   }
 
   reclaimed(peer: number): void {
-    const address = peerWord(this.#words, peer, PEER.ADDRESS);
+    const address = this.addressOf(peer);
     this.#words.fill(0, PEERS + peer * PEER_WORDS, PEERS + (peer + 1) * PEER_WORDS);
     this.#released(peer, address);
     this.#free.push(peer);
+  }
+
+  addressOf(peer: number): IpAddress {
+    const at = peerAddressAt(peer);
+    const isIpv6 = (peerWord(this.#words, peer, PEER.FLAGS) & PEER_FLAG.IPV6) !== 0;
+    return isIpv6 ? addressOfWords(this.#words, at) : this.#words[at]!;
   }
 
   isAlive(peer: number): boolean {
@@ -109,7 +130,8 @@ export class Peers implements Reclaimer {
   }
 
   setAlive(peer: number, alive: boolean): void {
-    Atomics.store(this.#words, PEERS + peer * PEER_WORDS + PEER.FLAGS, this.#flags(alive));
+    const at = PEERS + peer * PEER_WORDS + PEER.FLAGS;
+    Atomics.store(this.#words, at, this.#flags(alive) | (this.#words[at]! & PEER_FLAG.IPV6));
   }
 
   /** Where every gateway is dead, packets go to them all the same. */
@@ -122,7 +144,7 @@ export class Peers implements Reclaimer {
   setUdp(udp: FibUdp | undefined): void {
     this.#udp = udp;
     for (const peer of this.indexes()) {
-      const port = this.#portOf(peerWord(this.#words, peer, PEER.ADDRESS));
+      const port = this.#portOf(this.addressOf(peer));
       Atomics.store(this.#words, PEERS + peer * PEER_WORDS + PEER.UDP_PORT, port);
     }
   }
@@ -164,10 +186,13 @@ export class Peers implements Reclaimer {
     assert(peer < PEERS_MAX, 'room for the peer was checked');
     if (peer === this.#highWater) this.#highWater += 1;
     const at = PEERS + peer * PEER_WORDS;
-    this.#words[at + PEER.ADDRESS] = address;
+    const isIpv6 = typeof address === 'bigint';
+    assert(this.#live === 0 || isIpv6 === this.#isIpv6, 'all peers are of one family');
+    this.#isIpv6 = isIpv6;
+    this.#words.set(isIpv6 ? wordsOf(address) : [address], at + PEER.ADDRESS);
     this.#words[at + PEER.PATH_MTU] = 0;
     this.#words[at + PEER.UDP_PORT] = this.#portOf(address);
-    this.#words[at + PEER.FLAGS] = this.#flags(true);
+    this.#words[at + PEER.FLAGS] = this.#flags(true) | (isIpv6 ? PEER_FLAG.IPV6 : 0);
     if (this.#tombstones >= TOMBSTONES_MAX) this.#rewriteHash();
     const slot = this.#slotForInsert(this.#words[HEADER.PEER_HASH]!, address);
     if (this.#words[slot] === PEER_HASH_TOMBSTONE) this.#tombstones -= 1;
@@ -179,7 +204,7 @@ export class Peers implements Reclaimer {
   #remove(peer: number): void {
     const words = this.#words;
     const bank = words[HEADER.PEER_HASH]!;
-    let slot = hashSlot(words[PEERS + peer * PEER_WORDS + PEER.ADDRESS]!);
+    let slot = hashSlot(this.addressOf(peer));
     while (words[bank + slot] !== peer + 1) slot = (slot + 1) & PEER_HASH_MASK;
     // Shifting later words back, as linear probing usually deletes, would hide a peer from a reader that has just passed its new place.
     Atomics.store(words, bank + slot, PEER_HASH_TOMBSTONE);
@@ -213,7 +238,7 @@ export class Peers implements Reclaimer {
     for (let at = old; at < old + PEER_HASH_WORDS; at++) {
       const held = words[at]!;
       if (held === 0 || held === PEER_HASH_TOMBSTONE) continue;
-      words[this.#slotForInsert(bank, words[PEERS + (held - 1) * PEER_WORDS + PEER.ADDRESS]!)] = held;
+      words[this.#slotForInsert(bank, this.addressOf(held - 1))] = held;
     }
     Atomics.store(words, HEADER.PEER_HASH, bank);
     this.#tombstones = 0;
@@ -234,5 +259,5 @@ export class Peers implements Reclaimer {
 }
 
 function hashSlot(address: IpAddress): number {
-  return Math.imul(address, PEER_HASH_MULTIPLIER) >>> PEER_HASH_SHIFT;
+  return Math.imul(addressHash(address), PEER_HASH_MULTIPLIER) >>> PEER_HASH_SHIFT;
 }

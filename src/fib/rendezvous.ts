@@ -20,7 +20,7 @@ function mix(value: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** Columns of the members of a group, sorted by address; `alive` is 0 or 1. */
+/** Columns of the members of a group, sorted by address; of an IPv6 address its hash counts (addressHash). `alive` is 0 or 1. */
 export interface Members {
   readonly addresses: Uint32Array;
   readonly weights: Uint16Array;

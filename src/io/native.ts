@@ -246,7 +246,7 @@ export const COALESCE = { UDP: 1, DROPPED: 0x1_0000 } as const;
 
 /** The cells of `request` of `Native.segment`. */
 export const SEGMENT = {
-  /** Of the inner header. The template of the outer one lies in the 20 bytes before it. */
+  /** Of the inner header. The template of the outer one lies right before it. */
   PACKET_AT: 0,
   PACKET_BYTES: 1,
   /** Payload bytes of each segment but the last. */
@@ -260,7 +260,7 @@ export const SEGMENT = {
   IDS_USED: 7,
   /** The segment to begin with; where to go on is written. */
   NEXT: 8,
-  /** Of headers before the packet: 20, or 28 with a UDP header. */
+  /** Of headers before the packet: 20, 28 with a UDP header, or 40 of IPv6. */
   OUTER_BYTES: 9,
   CELLS: 10,
 } as const;

@@ -1,4 +1,4 @@
-import { readU16 } from './bytes.ts';
+import { readI32, readU16 } from './bytes.ts';
 import { ECN_DECAPSULATE, ECN_DROP } from './ecn.ts';
 import { PROTOCOL } from './ipv4.ts';
 import { VERDICT } from './verdict.ts';
@@ -58,6 +58,34 @@ export function checkInner6(bytes: Uint8Array, at: number, available: number): n
   if (IPV6.HEADER_BYTES + payload > available) return VERDICT.INNER_TRUNCATED;
   if (bytes[at + IPV6.HOP_LIMIT] === 0) return VERDICT.INNER_TTL;
   return VERDICT.FORWARD;
+}
+
+/** Whether the packet at `at` says that it is IPv6. */
+export function isIpv6(bytes: Uint8Array, at: number): boolean {
+  return bytes[at]! >>> 4 === 6;
+}
+
+/** Whether the address at `at` is that of the four words, host order, from cell `cell` on. */
+export function isAddress6(bytes: Uint8Array, at: number, words: Uint32Array, cell: number): boolean {
+  return (
+    readI32(bytes, at + 12) === (words[cell + 3]! | 0) &&
+    readI32(bytes, at + 8) === (words[cell + 2]! | 0) &&
+    readI32(bytes, at + 4) === (words[cell + 1]! | 0) &&
+    readI32(bytes, at) === (words[cell]! | 0)
+  );
+}
+
+/**
+ * Checks the outer header of a packet from an IPv6 underlay: version, and that an IPv4 or IPv6 packet comes right behind it. Extension
+ * headers are gone, and fragments put together: the kernel gives a raw socket what is behind them, and io/raw-ip.ts has written the header
+ * anew. Returns VERDICT.FORWARD or VERDICT.OUTER_MALFORMED.
+ */
+export function checkOuter6(bytes: Uint8Array, at: number, available: number): number {
+  if (available < IPV6.HEADER_BYTES || !isIpv6(bytes, at)) return VERDICT.OUTER_MALFORMED;
+  const nextHeader = bytes[at + IPV6.NEXT_HEADER]!;
+  return nextHeader === PROTOCOL.IPIP || nextHeader === PROTOCOL.IPV6
+    ? VERDICT.FORWARD
+    : VERDICT.OUTER_MALFORMED;
 }
 
 /** The traffic class: DSCP and ECN as in the TOS byte of IPv4. */
