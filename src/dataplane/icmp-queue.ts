@@ -1,11 +1,12 @@
-import type { Address } from '../base/address.ts';
+import type { Address, IpAddress } from '../base/address.ts';
+import { addressAt6 } from '../base/address6.ts';
 import type { Clock } from '../base/clock.ts';
 import { readI32 } from '../packet/bytes.ts';
 import { mayAnswer, writeIcmpError } from '../packet/icmp.ts';
 import { ICMP6_ERROR_BYTES_MAX, mayAnswer6, writeIcmp6Error } from '../packet/icmp6.ts';
 import { IPV4 } from '../packet/ipv4.ts';
 import { IPV6 } from '../packet/ipv6.ts';
-import { PROBE_INNER_BYTES } from '../packet/probe.ts';
+import { PROBE_INNER_BYTES, PROBE6_INNER_BYTES } from '../packet/probe.ts';
 
 /**
  * What an engine leaves to the slow path: ICMP errors to be sent on a raw ICMP socket (written into the TUN device they would carry one of
@@ -15,7 +16,8 @@ import { PROBE_INNER_BYTES } from '../packet/probe.ts';
  *
  *   word HEAD: slots ever written     word TAIL: slots ever read     slot s = index % SLOTS
  *   slot: | address u32 | length u32 | ICMP or ICMPv6 message, or the inner packet of a probe |
- *   length: of the message, with IPV6_BIT of an ICMPv6 one; of the outer packet of a probe, with PROBE_BIT
+ *   length: of the message, with IPV6_BIT of an ICMPv6 one; of the outer packet of a probe, with PROBE_BIT. A probe with IPV6_BIT too has
+ *   the gateway's 16 bytes before its inner packet.
  *
  *   empty: head == tail     full: for errors head - tail == ICMP_SLOTS, for probes SLOTS, so that a flood of errors displaces no probe
  */
@@ -23,6 +25,7 @@ export const ICMP_SLOTS = 64;
 const SLOTS = 128;
 const PROBE_BIT = 0x1_0000;
 const IPV6_BIT = 0x2_0000;
+const LENGTH_MASK = 0xffff;
 
 /** The largest message: 576 bytes of packet (RFC 1812 §4.3.2.3) less its IPv4 header. */
 export const ICMP_MESSAGE_BYTES = 556;
@@ -57,8 +60,8 @@ export type SendIcmp = (destination: Address, message: Uint8Array) => void;
 /** Sends an ICMPv6 error, from its type on, to the source of the packet that it quotes. */
 export type SendIcmp6 = (message: Uint8Array) => void;
 
-/** `inner` is the beginning of a probe's inner packet, PROBE_INNER_BYTES; `outerBytes` the whole outer packet. */
-export type TakeProbe = (gateway: Address, outerBytes: number, inner: Uint8Array) => void;
+/** `inner` is the beginning of a probe's inner packet, PROBE_INNER_BYTES or PROBE6_INNER_BYTES; `outerBytes` the whole outer packet. */
+export type TakeProbe = (gateway: IpAddress, outerBytes: number, inner: Uint8Array) => void;
 
 function ignore(): void {}
 
@@ -145,6 +148,19 @@ export class IcmpQueue {
     Atomics.store(this.#words, HEAD, (head + 1) >>> 0);
   }
 
+  /** The same on an IPv6 underlay: the outer header at `outerAt` names the gateway. */
+  pushProbe6(outerBytes: number, bytes: Uint8Array, outerAt: number, at: number): void {
+    const head = this.#words[HEAD]!;
+    if ((head - Atomics.load(this.#words, TAIL)) >>> 0 >= SLOTS) return;
+    const slotAt = HEADER_BYTES + (head % SLOTS) * SLOT_BYTES;
+    const source = outerAt + IPV6.SOURCE;
+    for (let i = 0; i < IPV6.ADDRESS_BYTES; i++) this.#bytes[slotAt + 8 + i] = bytes[source + i]!;
+    const innerAt = slotAt + 8 + IPV6.ADDRESS_BYTES;
+    for (let i = 0; i < PROBE6_INNER_BYTES; i++) this.#bytes[innerAt + i] = bytes[at + i]!;
+    this.#words[(slotAt >>> 2) + 1] = outerBytes | PROBE_BIT | IPV6_BIT;
+    Atomics.store(this.#words, HEAD, (head + 1) >>> 0);
+  }
+
   get isEmpty(): boolean {
     return Atomics.load(this.#words, HEAD) === Atomics.load(this.#words, TAIL);
   }
@@ -159,11 +175,15 @@ export class IcmpQueue {
       const address = this.#words[slotAt >>> 2]!;
       const word = this.#words[(slotAt >>> 2) + 1]!;
       const isProbe = (word & PROBE_BIT) !== 0;
-      const length = isProbe ? PROBE_INNER_BYTES : Math.min(word & ~IPV6_BIT, ICMP6_ERROR_BYTES_MAX);
+      const isIpv6 = (word & IPV6_BIT) !== 0;
+      const bytes = word & LENGTH_MASK;
+      const probeBytes = isIpv6 ? IPV6.ADDRESS_BYTES + PROBE6_INNER_BYTES : PROBE_INNER_BYTES;
+      const length = isProbe ? probeBytes : Math.min(bytes, ICMP6_ERROR_BYTES_MAX);
       // A copy: the slot is free for the engine as soon as the tail moves on, while the socket may still hold the message.
       const content = this.#bytes.slice(slotAt + 8, slotAt + 8 + length);
-      if (isProbe) probe(address, word & ~PROBE_BIT, content);
-      else if ((word & IPV6_BIT) !== 0) {
+      if (isProbe && isIpv6) probe(addressAt6(content, 0), bytes, content.slice(IPV6.ADDRESS_BYTES));
+      else if (isProbe) probe(address, bytes, content);
+      else if (isIpv6) {
         send6(content);
         count++;
       } else {

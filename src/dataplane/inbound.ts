@@ -1,5 +1,14 @@
-import { LOCAL_GROUP, NO_GROUP, SETTINGS, SETTINGS_FLAG } from '../fib/layout.ts';
-import { findPeer, groupCluster, isAllowedSource, isTransit, lookup, peerHasCluster } from '../fib/lookup.ts';
+import { LOCAL_GROUP, NO_GROUP, SETTINGS, SETTINGS_FLAG, SOURCE6 } from '../fib/layout.ts';
+import {
+  findPeer,
+  findPeer6,
+  groupCluster,
+  isAllowedSource,
+  isAllowedSource6,
+  isTransit,
+  lookup,
+  peerHasCluster,
+} from '../fib/lookup.ts';
 import { lookup6 } from '../fib/lookup6.ts';
 import type { Batch } from '../io/batch.ts';
 import { COALESCE, type Native } from '../io/native.ts';
@@ -18,14 +27,17 @@ import {
   totalLength,
 } from '../packet/ipv4.ts';
 import {
+  areSame6,
   checkInner6,
+  checkOuter6,
   decapsulateEcn6,
   IPV6,
+  isAddress6,
   isMartian6,
   totalLength6,
   trafficClass,
 } from '../packet/ipv6.ts';
-import { isProbe } from '../packet/probe.ts';
+import { isProbe, isProbe6 } from '../packet/probe.ts';
 import { VERDICT } from '../packet/verdict.ts';
 import {
   clampReceivedMss,
@@ -129,6 +141,8 @@ export class Inbound {
 
   #forward(bytes: Uint8Array, outerAt: number, available: number): number {
     const words = this.#words;
+    if ((words[SETTINGS.FLAGS]! & SETTINGS_FLAG.UNDERLAY_IPV6) !== 0)
+      return this.#forwardOuter6(bytes, outerAt, available);
     const port = words[SETTINGS.UDP_PORT]!;
     const isIpv6 =
       port === 0 && available > IPV4.PROTOCOL && bytes[outerAt + IPV4.PROTOCOL] === PROTOCOL.IPV6;
@@ -151,12 +165,50 @@ export class Inbound {
     const is6 = isIpv6 || (port !== 0 && payload > 0 && bytes[at]! >>> 4 === 6);
     const tos = bytes[outerAt + IPV4.TOS]!;
     const verdict = is6
-      ? this.#inner6(bytes, at, payload, peer, tos)
+      ? this.#inner6(bytes, at, payload, peer, tos, NO_OUTER6)
       : this.#inner(bytes, at, payload, outerSource, peer, tos);
     if (verdict === PROBE) {
       this.#slowPath.pushProbe(outerSource, at + payload - outerAt, bytes, at);
       return PROBE;
     }
+    return this.#handOn(bytes, at, payload, peer, is6, verdict);
+  }
+
+  /** The same of an IPv6 underlay (RFC 2473 §3.2), whose peers have IPv6 addresses. */
+  #forwardOuter6(bytes: Uint8Array, outerAt: number, available: number): number {
+    const words = this.#words;
+    const malformed = checkOuter6(bytes, outerAt, available);
+    if (malformed !== VERDICT.FORWARD) return malformed;
+    const from = outerAt + IPV6.SOURCE;
+    const w0 = readI32(bytes, from);
+    const w1 = readI32(bytes, from + 4);
+    const w2 = readI32(bytes, from + 8);
+    const w3 = readI32(bytes, from + 12);
+    const peer = findPeer6(words, w0, w1, w2, w3);
+    if (peer < 0 && isAllowedSource6(words, w0, w1, w2, w3) === 0) return VERDICT.UNKNOWN_PEER;
+    const at = outerAt + IPV6.HEADER_BYTES;
+    const payload = available - IPV6.HEADER_BYTES;
+    const is6 = bytes[outerAt + IPV6.NEXT_HEADER] === PROTOCOL.IPV6;
+    const tos = trafficClass(bytes, outerAt);
+    const verdict = is6
+      ? this.#inner6(bytes, at, payload, peer, tos, outerAt)
+      : this.#inner(bytes, at, payload, NO_ADDRESS, peer, tos);
+    if (verdict === PROBE) {
+      this.#slowPath.pushProbe6(available, bytes, outerAt, at);
+      return PROBE;
+    }
+    return this.#handOn(bytes, at, payload, peer, is6, verdict);
+  }
+
+  /** The packet at `at`, on which there is a verdict, goes to the device, unless that or what its length tells is against it. */
+  #handOn(
+    bytes: Uint8Array,
+    at: number,
+    payload: number,
+    peer: number,
+    is6: boolean,
+    verdict: number,
+  ): number {
     if (verdict !== VERDICT.FORWARD) {
       if (peer >= 0) this.#counters[peerCell(peer) + PEER_CELL.INBOUND_DROPS]! += 1;
       return verdict;
@@ -236,13 +288,27 @@ export class Inbound {
     return decapsulateEcn(bytes, at, tos);
   }
 
-  /** The rules of #inner for an IPv6 packet: RFC 4213 §3.6, §5. Our own ends are IPv4 addresses, and probes are IPv4 too. */
-  #inner6(bytes: Uint8Array, at: number, available: number, peer: number, tos: number): number {
+  /**
+   * The rules of #inner for an IPv6 packet: RFC 4213 §3.6, §5. On an IPv6 underlay, whose outer header is at `outerAt`, the ends of the
+   * tunnel are addresses of its family; else no packet can have one of them.
+   */
+  #inner6(
+    bytes: Uint8Array,
+    at: number,
+    available: number,
+    peer: number,
+    tos: number,
+    outerAt: number,
+  ): number {
     const words = this.#words;
     const malformed = checkInner6(bytes, at, available);
     if (malformed !== VERDICT.FORWARD) return malformed;
     if (isMartian6(bytes, at + IPV6.SOURCE) || isMartian6(bytes, at + IPV6.DESTINATION))
       return VERDICT.MARTIAN;
+    if (outerAt !== NO_OUTER6) {
+      const verdict = this.#endOfTunnel(bytes, at, peer, outerAt);
+      if (verdict !== VERDICT.FORWARD) return verdict;
+    }
     const flags = words[SETTINGS.FLAGS]!;
     if ((flags & (SETTINGS_FLAG.INNER_SOURCE_STRICT | SETTINGS_FLAG.INNER_SOURCE_LOOSE)) !== 0) {
       const from = groupAt6(words, bytes, at + IPV6.SOURCE);
@@ -256,6 +322,23 @@ export class Inbound {
       return VERDICT.NOT_LOCAL;
     this.#counters[TOTAL.ECN_UNUSED]! += ECN_UNUSED[((trafficClass(bytes, at) & 3) << 2) | (tos & 3)]!;
     return decapsulateEcn6(bytes, at, tos);
+  }
+
+  /** What an inner packet is that has an end of the tunnel as an end of its own; FORWARD where it has none. */
+  #endOfTunnel(bytes: Uint8Array, at: number, peer: number, outerAt: number): number {
+    const words = this.#words;
+    const from = at + IPV6.SOURCE;
+    const to = at + IPV6.DESTINATION;
+    const gateway = outerAt + IPV6.SOURCE;
+    if (isAddress6(bytes, to, words, SOURCE6)) {
+      const next = bytes[at + IPV6.NEXT_HEADER]!;
+      if (next === PROTOCOL.IPIP || next === PROTOCOL.IPV6) return VERDICT.NESTED;
+      if (peer >= 0 && areSame6(bytes, from, gateway) && isProbe6(bytes, at) === 1) return PROBE;
+      return VERDICT.MARTIAN;
+    }
+    if (isAddress6(bytes, from, words, SOURCE6)) return VERDICT.MARTIAN;
+    if (areSame6(bytes, from, gateway) || areSame6(bytes, to, gateway)) return VERDICT.MARTIAN;
+    return VERDICT.FORWARD;
   }
 
   #clamp6(bytes: Uint8Array, at: number, peer: number): void {
@@ -279,6 +362,10 @@ export class Inbound {
     );
   }
 }
+
+/** Stands for the outer header of an underlay that has no IPv6 addresses, and for the IPv4 address of an end that has none: a martian. */
+const NO_OUTER6 = -1;
+const NO_ADDRESS = 0;
 
 /** lookup6 of the address at `at`. */
 function groupAt6(words: Uint32Array, bytes: Uint8Array, at: number): number {

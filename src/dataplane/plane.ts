@@ -8,7 +8,7 @@ import type { Native } from '../io/native.ts';
 import type { NextHopTable } from '../io/next-hop-table.ts';
 import { counterBytes, PEER_CELLS, peerCell } from './counters.ts';
 import { ICMP_QUEUE_BYTES, IcmpQueue, type SendIcmp, type SendIcmp6, type TakeProbe } from './icmp-queue.ts';
-import { SENT_HEADERS_BYTES, SentHeaders } from './sent-headers.ts';
+import { type Encapsulation, SENT_HEADERS_BYTES, SentHeaders } from './sent-headers.ts';
 import { CONTROL, CONTROL_BYTES, CONTROL_CELL, type WorkerSetup } from './worker-setup.ts';
 
 /** A packet engine and the means to stop it: worker threads, or the portable engine on the main thread. */
@@ -39,7 +39,7 @@ export interface SlowPath {
 export interface WorkersSetup {
   readonly native: Native;
   readonly deviceName: string;
-  readonly encapsulation: 'ipip' | 'fou';
+  readonly encapsulation: Encapsulation;
   /** One TUN queue and one underlay socket for each worker. The caller keeps owning them and closes them after `stop`. */
   readonly descriptors: readonly {
     readonly device: number;

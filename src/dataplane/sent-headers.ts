@@ -32,20 +32,27 @@ const ROW_MASK = SENT_ROWS - 1;
 /** What the least quote of an outer packet has of the inner one: version to fragment offset. */
 const QUOTED_WORDS = 2;
 
+/** Of the outer headers: IPv4, IPv4 and UDP, or IPv6. */
+export type Encapsulation = 'ipip' | 'fou' | 'ipip6';
+
 export const SENT_HEADERS_BYTES = SENT_ROWS * ROW_WORDS * 4;
 
 export class SentHeaders {
   readonly #words: Uint32Array;
   /** Of the headers before an inner packet. */
   readonly #outerBytes: number;
+  readonly #isOff: boolean;
 
-  constructor(buffer: SharedArrayBuffer, encapsulation: 'ipip' | 'fou' = 'ipip') {
+  /** With `ipip6` nothing is kept: every ICMPv6 error quotes what it is about (RFC 4443 §2.4 (c)), and its outer header has no ID. */
+  constructor(buffer: SharedArrayBuffer, encapsulation: Encapsulation = 'ipip') {
     this.#words = new Uint32Array(buffer);
-    this.#outerBytes = encapsulation === 'ipip' ? IPIP_ENCAPSULATION_BYTES : FOU_ENCAPSULATION_BYTES;
+    this.#outerBytes = encapsulation === 'fou' ? FOU_ENCAPSULATION_BYTES : IPIP_ENCAPSULATION_BYTES;
+    this.#isOff = encapsulation === 'ipip6';
   }
 
   /** Keeps heads of the entries `from` … `to - 1` of what goes to the underlay; all of them where they are few. On the packet path. */
   remember(batch: Batch, from: number, to: number): void {
+    if (this.#isOff) return;
     const words = this.#words;
     const outerBytes = this.#outerBytes;
     const { view, at: column, length, address } = batch;

@@ -1,3 +1,5 @@
+import type { Encapsulation } from './sent-headers.ts';
+
 /** What the main thread hands a worker: descriptors it keeps owning, and shared memory. */
 export interface WorkerSetup {
   readonly engine: number;
@@ -15,7 +17,7 @@ export interface WorkerSetup {
   readonly wakeDescriptor: number;
   /** This worker makes it readable when its ICMP queue has something for the slow path. */
   readonly icmpDescriptor: number;
-  readonly encapsulation: 'ipip' | 'fou';
+  readonly encapsulation: Encapsulation;
   /** Longest time to look for packets without sleeping; see busy-poll.ts. */
   readonly spinMaxUs: number;
   /** COALESCE bits: what the device takes merged besides TCP. */

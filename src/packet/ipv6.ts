@@ -75,6 +75,16 @@ export function isAddress6(bytes: Uint8Array, at: number, words: Uint32Array, ce
   );
 }
 
+/** Whether two addresses are the same one. */
+export function areSame6(bytes: Uint8Array, one: number, other: number): boolean {
+  return (
+    readI32(bytes, one + 12) === readI32(bytes, other + 12) &&
+    readI32(bytes, one + 8) === readI32(bytes, other + 8) &&
+    readI32(bytes, one + 4) === readI32(bytes, other + 4) &&
+    readI32(bytes, one) === readI32(bytes, other)
+  );
+}
+
 /**
  * Checks the outer header of a packet from an IPv6 underlay: version, and that an IPv4 or IPv6 packet comes right behind it. Extension
  * headers are gone, and fragments put together: the kernel gives a raw socket what is behind them, and io/raw-ip.ts has written the header

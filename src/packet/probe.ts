@@ -1,7 +1,8 @@
 import { PROBE_PORT } from '../base/limits.ts';
-import { readU16 } from './bytes.ts';
+import { readI32, readU16 } from './bytes.ts';
 import { FOU_ENCAPSULATION_BYTES } from './fou.ts';
 import { headerBytes, IPV4, isFragment, PROTOCOL, totalLength } from './ipv4.ts';
+import { IPV6, totalLength6 } from './ipv6.ts';
 
 /**
  * A probe of a peer: an inner UDP datagram in an outer header like that of every other packet, so that it takes their way.
@@ -44,6 +45,18 @@ export const PROBE_DESTINATION_PORT_AT = IPV4.HEADER_BYTES + PROBE_UDP.DESTINATI
 
 /** The smallest outer packet with a probe, of either encapsulation: with IP in IP there is room for a few zeros. */
 export const PROBE_BYTES_MIN = FOU_ENCAPSULATION_BYTES + PROBE_INNER_BYTES;
+
+/** The same on an IPv6 underlay. */
+export const PROBE6_INNER_BYTES = IPV6.HEADER_BYTES + PROBE_UDP.HEADER_BYTES + PROBE_PAYLOAD_BYTES;
+
+/** isProbe of a checked IPv6 packet. */
+export function isProbe6(bytes: Uint8Array, at: number): number {
+  if (bytes[at + IPV6.NEXT_HEADER]! !== PROTOCOL.UDP || totalLength6(bytes, at) < PROBE6_INNER_BYTES)
+    return 0;
+  const udp = at + IPV6.HEADER_BYTES;
+  if (readU16(bytes, udp + PROBE_UDP.DESTINATION_PORT) !== PROBE_PORT) return 0;
+  return readI32(bytes, udp + PROBE_UDP.HEADER_BYTES + PROBE_FIELD.MAGIC) === PROBE_MAGIC ? 1 : 0;
+}
 
 /** 1 when the checked inner packet at `at` is a probe, of whatever kind, else 0. */
 export function isProbe(bytes: Uint8Array, at: number): number {
