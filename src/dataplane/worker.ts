@@ -41,9 +41,14 @@ function run(setup: WorkerSetup, native: Native): void {
   const counters = new Float64Array(setup.counters);
   const control = new Int32Array(setup.control);
   const icmp = new IcmpQueue(setup.icmpQueue, systemClock);
-  const underlay = new RawIp(native, setup.underlayDescriptor, setup.underlaySendDescriptor);
+  const family = setup.encapsulation === 'ipip6' ? 6 : 4;
+  const underlay = new RawIp(native, {
+    fd: setup.underlayDescriptor,
+    sendFd: setup.underlaySendDescriptor,
+    family,
+  });
   const { underlayIpv6Descriptor: fd } = setup;
-  const underlayIpv6 = fd === undefined ? undefined : new RawIp(native, fd);
+  const underlayIpv6 = fd === undefined ? undefined : new RawIp(native, { fd, protocol: 'ipv6', family });
   const device = new Tun(native, setup.deviceName, setup.deviceDescriptor, true);
   const engine = new Engine({
     device,

@@ -5,6 +5,7 @@ import type { Config } from '../config/schema.ts';
 import { spinMaxUs } from '../dataplane/busy-poll.ts';
 import { type Dataplane, type SlowPath, WorkerPlane } from '../dataplane/plane.ts';
 import { PortablePlane } from '../dataplane/portable-plane.ts';
+import type { Encapsulation } from '../dataplane/sent-headers.ts';
 import { encapsulationBytes, underlayProtocol } from '../dataplane/settings.ts';
 import { workerCount } from '../dataplane/worker-count.ts';
 import type { Fib } from '../fib/fib.ts';
@@ -149,6 +150,10 @@ export function tunnelMtu(config: Config, underlayMtuBytes: number): number {
   return mtu === 'auto' ? underlayMtuBytes - encapsulationBytes(config) : mtu;
 }
 
+function encapsulationOf({ config, follower }: TunnelParts): Encapsulation {
+  return typeof follower.current.address === 'bigint' ? 'ipip6' : config.tunnel.encapsulation;
+}
+
 function packetTransmit({
   native,
   netlink,
@@ -199,7 +204,7 @@ function workerPlane(
   return new WorkerPlane({
     native,
     deviceName: device.name,
-    encapsulation: config.tunnel.encapsulation,
+    encapsulation: encapsulationOf(parts),
     descriptors,
     nextHops: transmit?.table,
     spinMaxUs: spinMaxUs(config.tunnel.busyPoll),
@@ -229,7 +234,7 @@ function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: Underl
     native,
     device: queue,
     deviceDescriptor: queue.fd,
-    encapsulation: config.tunnel.encapsulation,
+    encapsulation: encapsulationOf(parts),
     underlay: socket,
     underlayIpv6: ipv6,
     coalesceFeatures: device.coalesceFeatures,

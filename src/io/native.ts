@@ -91,6 +91,24 @@ export interface Native {
     from: number,
     to: number,
   ): number;
+  /**
+   * The same of IPv6. One that receives gets what is behind the IPv6 header and its extension headers, a whole packet where that came in
+   * fragments: `rawReceive6` writes an IPv6 header in front of it, from what the kernel says of the one that was there, with `protocol`
+   * as its next header. One of protocol 255 sends packets that have their headers (IPV6_HDRINCL), each to the destination in it, by
+   * `rawSend`, whose `address` does not count for them.
+   */
+  rawOpen6(protocol: number, receiveBufferBytes: number, sendBufferBytes: number): number;
+  /** `address`: four words, host order; all 0 takes it back. */
+  rawBind6(fd: number, address: Uint32Array): number;
+  rawReceive6(
+    fd: number,
+    bytes: Uint8Array,
+    at: Int32Array,
+    length: Int32Array,
+    layout: Int32Array,
+    capacity: number,
+    protocol: number,
+  ): number;
   /** Packets the kernel dropped because this socket's receive buffer was full, since it was opened: a u32 that wraps (SO_MEMINFO). */
   rawOverflow(fd: number): number;
   /**

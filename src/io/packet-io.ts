@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import type { Batch } from './batch.ts';
 
 /**
@@ -36,7 +36,7 @@ export interface UnderlaySocket {
    * says so already, but a host with rules by source address (`ip rule from`) picks the way by it. False when this host does not have
    * `source` now: the way is then picked by the destination alone, until this is called again. Throws IoError.
    */
-  setAddresses(source: Address, accepted: readonly Address[]): boolean;
+  setAddresses(source: IpAddress, accepted: readonly IpAddress[]): boolean;
   /** Idempotent. */
   close(): void;
 }

@@ -1,4 +1,5 @@
-import { type Address, formatAddress } from '../base/address.ts';
+import { formatAddress, type IpAddress } from '../base/address.ts';
+import { wordsOf } from '../base/address6.ts';
 import { GatewayError, IoError } from '../base/errors.ts';
 import type { Batch } from './batch.ts';
 import { errnoName, NEGATED } from './errno.ts';
@@ -19,8 +20,8 @@ interface Place {
 const ALONE: Place = { index: 0, count: 1 };
 
 export interface RawIpOptions {
-  /** Our underlay address: what is addressed to another one of this host is not received, see `setAddresses`. 0: every address. */
-  readonly address: Address;
+  /** Our underlay address: what is addressed to another one of this host is not received, see `setAddresses`. 0: every one. Its family is that of the sockets. */
+  readonly address: IpAddress;
   readonly protocol?: UnderlayProtocol;
   /** 8 MiB hold about 10,000 small packets: 40 ms at 250,000 packets a second. */
   readonly receiveBufferBytes?: number;
@@ -36,17 +37,20 @@ export interface RawIpOptions {
 export function openRawIp(native: Native, options: RawIpOptions): RawIp {
   const { address, worker = ALONE, protocol = 'ipip' } = options;
   const number = protocolNumber(protocol);
-  const fd = native.rawOpen(number, options.receiveBufferBytes ?? 8 << 20, 0);
-  if (fd < 0) throw rawOpenError(fd, number);
-  const sendFd = native.rawOpen(PROTOCOL_NONE, 0, options.sendBufferBytes ?? 4 << 20);
+  const family = typeof address === 'bigint' ? 6 : 4;
+  const open = (of: number, receiveBytes: number, sendBytes: number): number =>
+    family === 6 ? native.rawOpen6(of, receiveBytes, sendBytes) : native.rawOpen(of, receiveBytes, sendBytes);
+  const fd = open(number, options.receiveBufferBytes ?? 8 << 20, 0);
+  if (fd < 0) throw rawOpenError(fd, number, family);
+  const sendFd = open(PROTOCOL_NONE, 0, options.sendBufferBytes ?? 4 << 20);
   if (sendFd < 0) {
     native.close(fd);
-    throw rawOpenError(sendFd, PROTOCOL_NONE);
+    throw rawOpenError(sendFd, PROTOCOL_NONE, family);
   }
-  const socket = new RawIp(native, fd, sendFd, worker, protocol);
+  const socket = new RawIp(native, { fd, sendFd, worker, protocol, family });
   try {
     dropEarly(native, fd);
-    socket.setAddresses(address, address === 0 ? [] : [address]);
+    socket.setAddresses(address, isNone(address) ? [] : [address]);
   } catch (error) {
     socket.close();
     throw error;
@@ -78,7 +82,11 @@ function attach(native: Native, fd: number, program: Uint32Array): void {
   if (result < 0) throw new IoError('SO_ATTACH_FILTER', errnoName(result), 'underlay socket');
 }
 
-function rawOpenError(result: number, protocol: number): GatewayError {
+function isNone(address: IpAddress): boolean {
+  return address === 0 || address === 0n;
+}
+
+function rawOpenError(result: number, protocol: number, family: 4 | 6): GatewayError {
   const errno = errnoName(result);
   if (errno === 'EPERM' || errno === 'EACCES') {
     return new GatewayError(
@@ -86,11 +94,20 @@ function rawOpenError(result: number, protocol: number): GatewayError {
       `the underlay's raw socket cannot be opened (${errno}): CAP_NET_RAW is missing. ${HOW_TO_GRANT} (CAP_NET_RAW)`,
     );
   }
-  return new IoError('socket', errno, `raw IPv4, protocol ${protocol}`);
+  return new IoError('socket', errno, `raw IPv${family}, protocol ${protocol}`);
+}
+
+/** What a RawIp is made of; the descriptors may be such as another thread of the process opened. */
+export interface RawIpSockets {
+  readonly fd: number;
+  readonly sendFd?: number;
+  readonly worker?: Place;
+  readonly protocol?: UnderlayProtocol;
+  readonly family?: 4 | 6;
 }
 
 /**
- * The batch socket: protocol 4 or UDP, headers included, many packets a system call. It has two descriptors, because a bound raw socket takes
+ * The batch socket: protocol 4, 41 or UDP, headers included, many packets a system call. It has two descriptors, because a bound raw socket takes
  * packets to one address only: the receiving one is not bound, its filter holds all of our addresses; the sending one is bound to the
  * present address, so that the kernel looks routes up by it, and receives nothing.
  */
@@ -99,21 +116,20 @@ export class RawIp implements PacketIo, UnderlaySocket {
   readonly #native: Native;
   readonly #worker: Place;
   readonly #protocol: UnderlayProtocol;
+  readonly #protocolNumber: number;
+  readonly #family: 4 | 6;
   #fd: number;
   #sendFd: number;
   #overflowSeen: number;
 
-  /** Takes over descriptors, also such as another thread of the process opened. */
-  constructor(
-    native: Native,
-    fd: number,
-    sendFd = fd,
-    worker: Place = ALONE,
-    protocol: UnderlayProtocol = 'ipip',
-  ) {
+  /** Takes the descriptors over. */
+  constructor(native: Native, sockets: RawIpSockets) {
+    const { fd, sendFd = fd, worker = ALONE, protocol = 'ipip', family = 4 } = sockets;
     this.#native = native;
     this.#worker = worker;
     this.#protocol = protocol;
+    this.#protocolNumber = protocolNumber(protocol);
+    this.#family = family;
     this.#fd = fd;
     this.#sendFd = sendFd;
     // The kernel counts for the socket's life; what an earlier owner was told is not counted again.
@@ -130,34 +146,38 @@ export class RawIp implements PacketIo, UnderlaySocket {
     return this.#sendFd;
   }
 
-  setAddresses(source: Address, accepted: readonly Address[]): boolean {
+  setAddresses(source: IpAddress, accepted: readonly IpAddress[]): boolean {
     const { index, count } = this.#worker;
-    attach(this.#native, this.#fd, shareProgram(index, count, accepted, this.#protocol) ?? ACCEPT_ALL);
-    const bound = this.#native.rawBind(this.#sendFd, source);
+    const share = { index, count, own: accepted, protocol: this.#protocol, family: this.#family };
+    attach(this.#native, this.#fd, shareProgram(share) ?? ACCEPT_ALL);
+    const bound = this.#bind(source);
     if (bound === 0) return true;
     if (bound !== NEGATED.EADDRNOTAVAIL) {
       throw new IoError('bind', errnoName(bound), formatAddress(source));
     }
     // The address that it was bound to may be gone too, and the kernel would look for a way from there.
-    this.#native.rawBind(this.#sendFd, 0);
+    this.#bind(this.#family === 4 ? 0 : 0n);
     return false;
   }
 
-  /** Packets begin with the outer header. */
+  #bind(address: IpAddress): number {
+    return typeof address === 'number'
+      ? this.#native.rawBind(this.#sendFd, address)
+      : this.#native.rawBind6(this.#sendFd, Uint32Array.from(wordsOf(address)));
+  }
+
+  /** Packets begin with the outer header; one of IPv6 has no extension headers. */
   receive(batch: Batch): number {
     this.calls[0]! += 1;
-    return this.#native.rawReceive(
-      this.#fd,
-      batch.bytes,
-      batch.at,
-      batch.length,
-      batch.layout,
-      Math.min(batch.capacity, CALL_PACKETS_MAX),
-    );
+    const { bytes, at, length, layout } = batch;
+    const capacity = Math.min(batch.capacity, CALL_PACKETS_MAX);
+    return this.#family === 4
+      ? this.#native.rawReceive(this.#fd, bytes, at, length, layout, capacity)
+      : this.#native.rawReceive6(this.#fd, bytes, at, length, layout, capacity, this.#protocolNumber);
   }
 
   /**
-   * The kernel writes the outer total length and checksum anew (raw(7)); DF, ID other than 0, TOS and addresses stay. A packet
+   * The kernel writes an outer IPv4 total length and checksum anew (raw(7)); DF, ID other than 0, TOS and addresses stay. A packet
    * larger than the device's MTU is refused with EMSGSIZE.
    */
   send(batch: Batch, from: number, to: number): number {

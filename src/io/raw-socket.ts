@@ -1,4 +1,4 @@
-import { type Address, formatAddress } from '../base/address.ts';
+import { type Address, formatAddress, type IpAddress } from '../base/address.ts';
 import { readU16, readU32 } from '../packet/bytes.ts';
 import { FOU } from '../packet/fou.ts';
 import { headerBytes } from '../packet/ipv4.ts';
@@ -101,8 +101,8 @@ export class RawSocketIo implements PacketIo, UnderlaySocket {
   }
 
   /** The package cannot bind(2): the kernel picks the way by the destination alone, whatever `source` is. */
-  setAddresses(_source: Address, accepted: readonly Address[]): boolean {
-    this.#accepted = accepted;
+  setAddresses(_source: IpAddress, accepted: readonly IpAddress[]): boolean {
+    this.#accepted = accepted.filter((address) => typeof address === 'number');
     return true;
   }
 

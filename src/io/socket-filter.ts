@@ -14,6 +14,8 @@ export const CODE = {
   LOAD_LENGTH: 0x80,
   /** X = 4 * (byte at k & 15) */
   LOAD_X_IHL: 0xb1,
+  /** X = k */
+  LOAD_X: 0x01,
   LOAD_X_MEMORY: 0x61,
   /** A = M[k] */
   LOAD_MEMORY: 0x60,

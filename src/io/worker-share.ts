@@ -1,6 +1,8 @@
-import type { Address } from '../base/address.ts';
+import type { Address, IpAddress } from '../base/address.ts';
+import { type Address6, wordsOf } from '../base/address6.ts';
 import { assert } from '../base/assert.ts';
 import { FOU } from '../packet/fou.ts';
+import { IPV6 } from '../packet/ipv6.ts';
 import { assemble, CODE, type Line } from './socket-filter.ts';
 import type { UnderlayProtocol } from './underlay-protocol.ts';
 
@@ -8,6 +10,20 @@ import type { UnderlayProtocol } from './underlay-protocol.ts';
 export const WORKERS_MAX = 32;
 
 const ACCEPT_WHOLE = 0xffff_ffff;
+
+/** SKF_NET_OFF of linux/filter.h: offsets from here on count from the network header. */
+const NETWORK_HEADER = 0xfff0_0000;
+
+/** Of a worker, which of the packets of `protocol` it takes. */
+export interface Share {
+  readonly index: number;
+  readonly count: number;
+  /** Of `family`, at most OWN_ADDRESSES_MAX; empty: every address is ours. */
+  readonly own?: readonly IpAddress[];
+  readonly protocol?: UnderlayProtocol;
+  /** Of the underlay. */
+  readonly family?: 4 | 6;
+}
 
 /** Offset of the destination in an IPv4 header. */
 const OUTER_DESTINATION = 16;
@@ -30,20 +46,22 @@ export const OWN_ADDRESSES_MAX = 8;
  * but the packet may end anywhere behind it. A load beyond the end would end the program with "drop" in every worker, and nobody
  * would count the packet as truncated; so lengths are checked first, and what is too short is worker 0's.
  */
-export function shareProgram(
-  index: number,
-  count: number,
-  own: readonly Address[] = [],
-  protocol: UnderlayProtocol = 'ipip',
-): Uint32Array | undefined {
+export function shareProgram({
+  index,
+  count,
+  own = [],
+  protocol = 'ipip',
+  family = 4,
+}: Share): Uint32Array | undefined {
   assert(Number.isInteger(count) && count >= 1 && count <= WORKERS_MAX, `1 <= workers <= ${WORKERS_MAX}`);
   assert(Number.isInteger(index) && index >= 0 && index < count, 'worker index below the number of workers');
   assert(own.length <= OWN_ADDRESSES_MAX, `at most ${OWN_ADDRESSES_MAX} addresses`);
   if (count === 1 && own.length === 0 && typeof protocol === 'string') return undefined;
+  const own6 = own.filter((address) => typeof address === 'bigint');
   return assemble([
-    ...onlyTo(own),
-    // X = bytes of the outer headers.
-    { code: CODE.LOAD_X_IHL, k: 0 },
+    ...(family === 4 ? onlyTo(own.filter((address) => typeof address === 'number')) : onlyTo6(own6)),
+    // X = bytes of the outer headers, which the kernel has taken off those of IPv6.
+    family === 4 ? { code: CODE.LOAD_X_IHL, k: 0 } : { code: CODE.LOAD_X, k: 0 },
     ...(typeof protocol === 'string' ? [] : onlyToPort(protocol.udpPort)),
     ...(count === 1 ? [] : shareOf(index, count, protocol)),
     'accept',
@@ -63,6 +81,24 @@ function onlyTo(own: readonly Address[]): Line[] {
       ...{ code: CODE.IF_EQUAL, k: address, yes: 'ours' },
       ...(at === last ? { no: 'reject' } : {}),
     })),
+    'ours',
+  ];
+}
+
+/** The same of IPv6, whose header lies before what the filter sees as the packet. */
+function onlyTo6(own: readonly Address6[]): Line[] {
+  if (own.length === 0) return [];
+  return [
+    ...own.flatMap((address, at) => {
+      const no = at === own.length - 1 ? 'reject' : `not ${at}`;
+      return [
+        ...wordsOf(address).flatMap((word, index) => [
+          { code: CODE.LOAD_WORD_AT, k: NETWORK_HEADER + IPV6.DESTINATION + 4 * index },
+          { code: CODE.IF_EQUAL, k: word, no, ...(index === 3 ? { yes: 'ours' } : {}) },
+        ]),
+        ...(at === own.length - 1 ? [] : [no]),
+      ];
+    }),
     'ours',
   ];
 }

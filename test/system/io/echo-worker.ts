@@ -23,7 +23,7 @@ function run(setup: EchoSetup): void {
     return;
   }
   const batch = receiveBatch(new Uint8Array(new SharedArrayBuffer(slotBytes(64))), 0, 64);
-  const socket = new RawIp(native, setup.underlay);
+  const socket = new RawIp(native, { fd: setup.underlay });
   const fds = Int32Array.of(setup.underlay, setup.wake);
   let count = 0;
   port.postMessage(-1);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { parseAddress, parseCidr4 } from '../../../src/base/address.ts';
+import { type IpAddress, parseAddress, parseCidr4 } from '../../../src/base/address.ts';
 import type { Clock } from '../../../src/base/clock.ts';
 import {
   counterBytes,
@@ -38,7 +38,7 @@ export const SETTINGS: FibSettings = {
   ...{ fragment: 'inner', clampMss: true, innerSource: 'strict', allowedSources: [], transit: [] },
 };
 
-const ENTRIES: readonly FibEntry[] = [
+export const ENTRIES: readonly FibEntry[] = [
   { cidr: parseCidr4('10.2.0.0/16'), cluster: 'west', gateways: [{ address: WEST_1, weight: 1 }] },
   {
     cidr: parseCidr4('10.2.200.0/24'),
@@ -53,6 +53,8 @@ const ENTRIES: readonly FibEntry[] = [
 
 export interface RigOptions {
   readonly settings?: Partial<FibSettings>;
+  /** Instead of ENTRIES. */
+  readonly entries?: readonly FibEntry[];
   readonly engine?: number;
   readonly engines?: number;
   readonly sentHeaders?: SentHeaders;
@@ -88,11 +90,20 @@ export class Rig {
   readonly #underlay = new MemoryLink({ capacity: 512 });
   readonly #icmp = new IcmpQueue(new SharedArrayBuffer(ICMP_QUEUE_BYTES), this.clock);
 
-  constructor({ settings, engine = 0, engines = 1, wrap = (io) => io, sentHeaders }: RigOptions = {}) {
-    this.sentHeaders = sentHeaders ?? new SentHeaders(new SharedArrayBuffer(SENT_HEADERS_BYTES));
+  constructor({
+    settings,
+    entries = ENTRIES,
+    engine = 0,
+    engines = 1,
+    wrap = (io) => io,
+    sentHeaders,
+  }: RigOptions = {}) {
+    const encapsulation = typeof settings?.source === 'bigint' ? 'ipip6' : 'ipip';
+    const sentBuffer = new SharedArrayBuffer(SENT_HEADERS_BYTES);
+    this.sentHeaders = sentHeaders ?? new SentHeaders(sentBuffer, encapsulation);
     this.fib.setLocal([parseCidr4('10.1.0.0/16')]);
     this.fib.configure({ ...SETTINGS, ...settings });
-    this.fib.replace(ENTRIES);
+    this.fib.replace(entries);
     this.engine = new Engine({
       device: wrap(this.#device.left, 'device'),
       underlay: wrap(this.#underlay.left, 'underlay'),
@@ -131,7 +142,7 @@ export class Rig {
   }
 
   /** The path to a gateway has turned out to carry only so much. */
-  learn(gateway: number, pathMtuBytes: number): void {
+  learn(gateway: IpAddress, pathMtuBytes: number): void {
     this.fib.setPeer(gateway, { pathMtuBytes });
   }
 
@@ -167,8 +178,8 @@ export class Rig {
   }
 
   /** Probes that wait for the slow path; ICMP errors before them are lost. */
-  probes(): { gateway: number; outerBytes: number; inner: Uint8Array }[] {
-    const probes: { gateway: number; outerBytes: number; inner: Uint8Array }[] = [];
+  probes(): { gateway: IpAddress; outerBytes: number; inner: Uint8Array }[] {
+    const probes: { gateway: IpAddress; outerBytes: number; inner: Uint8Array }[] = [];
     this.#icmp.drain(
       () => {},
       (gateway, outerBytes, inner) => probes.push({ gateway, outerBytes, inner }),
@@ -180,7 +191,7 @@ export class Rig {
     return this.counters[TOTAL[name]]!;
   }
 
-  peer(address: number, name: keyof typeof PEER_CELL): number {
+  peer(address: IpAddress, name: keyof typeof PEER_CELL): number {
     const index = this.fib.peers().find((peer) => peer.address === address)?.index;
     assert.ok(index !== undefined);
     return this.counters[peerCell(index) + PEER_CELL[name]]!;

@@ -181,7 +181,7 @@ describe('peers', () => {
     assert.equal(fib.setPeer(address('172.31.0.8'), { alive: false, pathMtuBytes: 1400 }), true);
     fib.apply([entry('10.0.0.0/8', 'west', '172.31.0.8', '172.31.0.9')], []);
     assert.deepEqual(
-      fib.peers().map(({ address: at, alive, pathMtuBytes }) => [at & 255, alive, pathMtuBytes]),
+      fib.peers().map(({ address: at, alive, pathMtuBytes }) => [Number(at) & 255, alive, pathMtuBytes]),
       [
         [8, false, 1400],
         [9, true, 0],
@@ -194,7 +194,7 @@ describe('peers', () => {
 
   test('give their index up only when no reader can hold it, and then say so', () => {
     const released: string[] = [];
-    const fib = smallFib({ onPeerReleased: (peer, at) => released.push(`${peer} .${at & 255}`) });
+    const fib = smallFib({ onPeerReleased: (peer, at) => released.push(`${peer} .${Number(at) & 255}`) });
     fib.apply([levels[0]!], []);
     const old = findPeer(fib.words, address('172.31.0.8'));
     enterEpoch(fib.words, 0);

@@ -52,7 +52,7 @@ describe('ten thousand flows over a group', () => {
     ] as const) {
       const share = countOf(flows, gateway) / FLOWS;
       assert.ok(Math.abs(share - expected) < 0.04, `gateway ${gateway} has ${share}, not ${expected}`);
-      const row = told.find((each) => (each.address & 255) === gateway);
+      const row = told.find((each) => (Number(each.address) & 255) === gateway);
       assert.ok(row !== undefined && Math.abs(row.share - share) < 0.02, 'share() tells what flows see');
     }
   });

@@ -130,7 +130,7 @@ export class Scenario {
       Math.imul(Number(BigInt.asUintN(32, BigInt(address))), 0x9e37_79b1),
     );
     const alive = expected.gateways.filter(
-      (gateway) => gateway.weight > 0 && !this.dead.has(gateway.address),
+      (gateway) => gateway.weight > 0 && !this.dead.has(Number(gateway.address)),
     );
     if (alive.length === 0) assert.equal(peer, -1, at);
     else

@@ -1,15 +1,23 @@
 /**
  * Classic BPF as the kernel's documentation describes it (Documentation/networking/filter.rst), for the instructions that socket
- * filters use: the oracle for what a filter does with a packet. Returns what the filter returns: 0 drops.
+ * filters use: the oracle for what a filter does with a packet. Returns what the filter returns: 0 drops. `networkHeader` is what lies before
+ * the packet in memory where its socket sees it without.
  */
-export function runFilter(program: Uint32Array, packet: Uint8Array): number {
+export function runFilter(
+  program: Uint32Array,
+  packet: Uint8Array,
+  networkHeader: Uint8Array = packet,
+): number {
   const memory = new Uint32Array(16);
   let a = 0;
   let x = 0;
-  const load = (at: number, bytes: number): number | undefined => {
-    if (at + bytes > packet.length) return undefined;
+  const load = (offset: number, bytes: number): number | undefined => {
+    // SKF_NET_OFF
+    const from = offset >= 0xfff0_0000 ? networkHeader : packet;
+    const at = offset >= 0xfff0_0000 ? offset - 0xfff0_0000 : offset;
+    if (at + bytes > from.length) return undefined;
     let value = 0;
-    for (let i = 0; i < bytes; i++) value = value * 256 + packet[at + i]!;
+    for (let i = 0; i < bytes; i++) value = value * 256 + from[at + i]!;
     return value;
   };
   for (let pc = 0; pc * 2 < program.length; pc++) {
@@ -35,6 +43,7 @@ export function runFilter(program: Uint32Array, packet: Uint8Array): number {
       }
       case 1: {
         if (code === 0x61) x = memory[k]!;
+        else if (code === 0x01) x = k;
         else if (code === 0xb1) {
           const value = load(k, 1);
           if (value === undefined) return 0;

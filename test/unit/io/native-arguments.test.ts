@@ -193,6 +193,16 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
   ],
   rawOpen: [integer(4, 0, -1, 256), integer(0, -1, 2 ** 31), integer(0, -1, 2 ** 31)],
   rawBind: [fd, integer(0, -1, 2 ** 32)],
+  rawOpen6: [integer(4, 0, -1, 256), integer(0, -1, 2 ** 31), integer(0, -1, 2 ** 31)],
+  rawBind6: [
+    fd,
+    {
+      kind: 'uint32',
+      valid: new Uint32Array(4),
+      outside: [detached(Uint32Array), new Uint32Array(3), new Uint32Array(5)],
+    },
+  ],
+  rawReceive6: [fd, bytes, received, received, layout, capacity, integer(4, 0, 256)],
   rawFilter: [
     fd,
     {

@@ -47,14 +47,14 @@ function inner({
 function takers(bytes: Uint8Array, count: number): number[] {
   const taken: number[] = [];
   for (let index = 0; index < count; index++) {
-    if (runFilter(shareProgram(index, count)!, bytes) !== 0) taken.push(index);
+    if (runFilter(shareProgram({ index, count })!, bytes) !== 0) taken.push(index);
   }
   return taken;
 }
 
 describe('the socket filter that shares traffic among workers', () => {
   test('one worker needs no filter', () => {
-    assert.equal(shareProgram(0, 1), undefined);
+    assert.equal(shareProgram({ index: 0, count: 1 }), undefined);
   });
 
   test('every packet, whatever its bytes and length, passes exactly one worker and passes it whole', () => {
@@ -67,7 +67,7 @@ describe('the socket filter that shares traffic among workers', () => {
           const bytes = packet(outerWords, tail);
           assert.equal(takers(bytes, count).length, 1);
           for (let index = 0; index < count; index++) {
-            const result = runFilter(shareProgram(index, count)!, bytes);
+            const result = runFilter(shareProgram({ index, count })!, bytes);
             assert.ok(result === 0 || result === 0xffff_ffff);
           }
         },
@@ -116,7 +116,7 @@ describe('the socket filter that shares traffic among workers', () => {
     test(`ports and addresses both spread flows evenly over ${count} workers`, () => {
       const prng = new Prng(SEED);
       const flows = 4000;
-      const programs = Array.from({ length: count }, (_, index) => shareProgram(index, count)!);
+      const programs = Array.from({ length: count }, (_, index) => shareProgram({ index, count })!);
       for (const vary of ['ports', 'addresses'] as const) {
         const shares = new Array<number>(count).fill(0);
         for (let flow = 0; flow < flows; flow++) {
@@ -158,12 +158,12 @@ describe('the socket filter that shares traffic among workers', () => {
       for (const count of [1, 2, 8]) {
         const taken: number[] = [];
         for (let index = 0; index < count; index++)
-          if (runFilter(shareProgram(index, count, own)!, bytes) === 0xffff_ffff) taken.push(index);
+          if (runFilter(shareProgram({ index, count, own })!, bytes) === 0xffff_ffff) taken.push(index);
         const shared = count === 1 ? [0] : takers(bytes, count);
         assert.deepEqual(taken, isOurs ? shared : [], `${address} of ${count}`);
       }
     }
-    assert.throws(() => shareProgram(0, 1, [...own, 1]), /addresses/);
+    assert.throws(() => shareProgram({ index: 0, count: 1, own: [...own, 1] }), /addresses/);
   });
 
   test('with UDP only what is addressed to the port passes, and its inner packet decides', () => {
@@ -187,19 +187,25 @@ describe('the socket filter that shares traffic among workers', () => {
       for (const count of [1, 2, 8]) {
         const taken = (bytes: Uint8Array): number[] =>
           Array.from({ length: count }, (_, index) => index).filter(
-            (index) => runFilter(shareProgram(index, count, own, { udpPort: port })!, bytes) === 0xffff_ffff,
+            (index) =>
+              runFilter(shareProgram({ index, count, own, protocol: { udpPort: port } })!, bytes) ===
+              0xffff_ffff,
           );
         assert.deepEqual(taken(datagram(port + 1, { ports })), []);
         const expected = count === 1 ? [0] : takers(packet(5, inner({ ports })), count);
         assert.deepEqual(taken(datagram(port, { ports })), expected);
       }
     }
-    assert.notEqual(shareProgram(0, 1, [], { udpPort: port }), undefined, 'a filter also for one worker');
+    assert.notEqual(
+      shareProgram({ index: 0, count: 1, protocol: { udpPort: port } }),
+      undefined,
+      'a filter also for one worker',
+    );
   });
 
   test('IPv6: every packet passes exactly one worker, whatever its bytes, and all of a flow the same', () => {
     const taken = (bytes: Uint8Array, protocol: 'ipv6' | { udpPort: number }): number[] =>
-      [0, 1, 2, 3].filter((index) => runFilter(shareProgram(index, 4, [], protocol)!, bytes) !== 0);
+      [0, 1, 2, 3].filter((index) => runFilter(shareProgram({ index, count: 4, protocol })!, bytes) !== 0);
     const udp = Uint8Array.of(0xc0, 0, 0x15, 0xb3, 0, 0, 0, 0);
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 90 }), (tail) => {
@@ -225,9 +231,37 @@ describe('the socket filter that shares traffic among workers', () => {
     assert.equal(fragments.size, 1, 'fragments go by their addresses');
   });
 
+  test('on an IPv6 underlay the inner packet decides in the same way, and every word of the destination counts', () => {
+    const address = 0x2001_0db8_0000_0001_0000_0000_0000_0002n;
+    const own = [address, ...[0n, 32n, 64n, 96n].map((shift) => address ^ (1n << (shift + 7n)))];
+    const outer = (destination: bigint): Uint8Array => {
+      const bytes = new Uint8Array(40);
+      for (let i = 0; i < 16; i++) bytes[24 + i] = Number((destination >> BigInt(120 - 8 * i)) & 255n);
+      return bytes;
+    };
+    for (let ports = 0; ports < 64; ports++) {
+      for (const count of [1, 2, 8]) {
+        const taken = (destination: bigint, accepted = own): number[] =>
+          Array.from({ length: count }, (_, index) => index).filter(
+            (index) =>
+              runFilter(
+                shareProgram({ index, count, own: accepted, family: 6 })!,
+                inner({ ports }),
+                outer(destination),
+              ) !== 0,
+          );
+        const expected = count === 1 ? [0] : takers(packet(5, inner({ ports })), count);
+        for (const destination of own) assert.deepEqual(taken(destination), expected);
+        for (const other of own.slice(1)) assert.deepEqual(taken(other, [address]), [], `${other}`);
+        if (count > 1) assert.deepEqual(taken(1n, []), expected, 'no address: every one');
+      }
+    }
+    assert.equal(shareProgram({ index: 0, count: 1, family: 6 }), undefined);
+  });
+
   test('counts beyond the limit and foreign indexes are refused', () => {
-    assert.throws(() => shareProgram(0, WORKERS_MAX + 1), /workers/);
-    assert.throws(() => shareProgram(4, 4), /worker index/);
-    assert.equal(shareProgram(WORKERS_MAX - 1, WORKERS_MAX)!.length % 2, 0);
+    assert.throws(() => shareProgram({ index: 0, count: WORKERS_MAX + 1 }), /workers/);
+    assert.throws(() => shareProgram({ index: 4, count: 4 }), /worker index/);
+    assert.equal(shareProgram({ index: WORKERS_MAX - 1, count: WORKERS_MAX })!.length % 2, 0);
   });
 });
