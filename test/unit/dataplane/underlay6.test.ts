@@ -169,7 +169,7 @@ describe('an IPv6 underlay differs from an IPv4 one only in the outer header (RF
       assert.deepEqual(six.inbound(...outers.map(outer6)), delivered, `seed ${SEED}, round ${round}`);
     }
     assert.deepEqual(six.drops(), four.drops());
-    assert.ok(six.total('INBOUND_PACKETS') > 1000);
+    assert.ok(six.total('INBOUND_PACKETS') > 300, String(six.total('INBOUND_PACKETS')));
     assert.ok(Object.keys(six.drops()).length > 4, JSON.stringify(six.drops()));
   });
 });

@@ -12,7 +12,7 @@ import {
   PEER_HASH_WORDS,
 } from '../../../src/fib/layout.ts';
 import { enterEpoch, findPeer, leaveEpoch, peerWord } from '../../../src/fib/lookup.ts';
-import { Peers } from '../../../src/fib/peers.ts';
+import { Peers, peerOf } from '../../../src/fib/peers.ts';
 import { Retired } from '../../../src/fib/retired.ts';
 import { SEED } from './linear-scan.ts';
 
@@ -93,4 +93,33 @@ test('agrees with a Map over 200,000 arrivals and departures, through rewrites o
   const bank = words.subarray(words[HEADER.PEER_HASH]!, words[HEADER.PEER_HASH]! + PEER_HASH_WORDS);
   const held = bank.filter((word) => word !== 0 && word !== PEER_HASH_TOMBSTONE).length;
   assert.equal(held, model.size);
+});
+
+test('peers of IPv6 are found by all their words, and by no other address, while they come and go', () => {
+  const { words, retired, peers } = newPeers();
+  const prng = new Prng(SEED);
+  const model = new Map<bigint, number>();
+  // Few values for each word, so that many differ in one only.
+  const some = (): bigint => {
+    let address = 0n;
+    for (let i = 0; i < 4; i++) address = (address << 32n) | BigInt(prng.pick([0, 1, 0x8000_0000, 7]));
+    return address;
+  };
+  for (let i = 0; i < 20_000; i++) {
+    const address = some();
+    const known = model.get(address);
+    if (known === undefined) model.set(address, peers.acquire(address, 3));
+    else {
+      assert.equal(peers.addressOf(known), address);
+      peers.setAlive(known, prng.chance(0.5));
+      peers.release(known, 3);
+      model.delete(address);
+    }
+    retired.publish();
+    retired.reclaim(64);
+    const asked = some();
+    assert.equal(peerOf(words, asked), model.get(asked) ?? -1);
+  }
+  assert.equal(peers.count, model.size);
+  assert.throws(() => peers.acquire(1, 3), /one family/);
 });

@@ -72,6 +72,12 @@ const hops: Parameter = {
   outside: [detached(Uint32Array)],
 };
 const capacity = integer(4, -1, 5, CALL_PACKETS_MAX + 1);
+/** The header that is written has 40 bytes of each. */
+const layout6: Parameter = {
+  kind: 'int32',
+  valid: Int32Array.of(0, 40, 40, 160, 48, 48),
+  outside: [Int32Array.of(0, 40, 39, 160, 48, 48), Int32Array.of(0, 40, 40, 160, 49, 70)],
+};
 /** Four slots of 30 bytes, and four of 70 that begin with what the small ones hold. */
 const LAYOUT = Int32Array.of(0, 30, 30, 120, 70, 70);
 const layout: Parameter = {
@@ -202,7 +208,7 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
       outside: [detached(Uint32Array), new Uint32Array(3), new Uint32Array(5)],
     },
   ],
-  rawReceive6: [fd, bytes, received, received, layout, capacity, integer(4, 0, 256)],
+  rawReceive6: [fd, bytes, received, received, layout6, capacity, integer(4, 0, 256)],
   rawFilter: [
     fd,
     {
