@@ -1,9 +1,9 @@
 import {
-  type Address,
   cidrHolds,
   cidrKey,
   formatAddress,
   formatCidr,
+  type IpAddress,
   parseIpAddress,
 } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
@@ -61,7 +61,7 @@ export interface GatewayState {
   /** What is wrong without stopping the gateway: settings of the host, routes that the kernel refused, a snapshot that cannot be written. */
   readonly problems: ProblemLog;
   /** What the last ICMP error about each peer said. */
-  readonly peerErrors: Map<Address, string>;
+  readonly peerErrors: Map<IpAddress, string>;
   underlay: Underlay | undefined;
   device: TunnelDevice | undefined;
   plane: Dataplane | undefined;
@@ -336,7 +336,7 @@ export class RunningGatewayView implements GatewayView {
     }));
   }
 
-  #aliveByAddress(): Map<Address, boolean> {
+  #aliveByAddress(): Map<IpAddress, boolean> {
     return new Map(this.#parts.fib.peers().map((peer) => [peer.address, peer.alive]));
   }
 

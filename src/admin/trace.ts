@@ -1,5 +1,4 @@
 import {
-  type Address,
   type Cidr,
   cidrHolds,
   formatAddress,
@@ -103,7 +102,7 @@ function localCidr(input: TraceInput): Cidr | undefined {
 }
 
 function gatewayRows(route: Route, input: TraceInput): Trace['gateways'] {
-  const peers = new Map<Address, PeerInfo>(input.fib.peers().map((peer) => [peer.address, peer]));
+  const peers = new Map<IpAddress, PeerInfo>(input.fib.peers().map((peer) => [peer.address, peer]));
   const shares = new Map(input.fib.share(route.cidr).map((entry) => [entry.address, entry.share]));
   return route.gateways.map(({ address, weight }) => {
     const peer = peers.get(address);

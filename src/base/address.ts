@@ -26,6 +26,18 @@ export type Cidr = Cidr4 | Cidr6;
 /** An address of either family; its type says which. */
 export type IpAddress = Address | Address6;
 
+export type Family = 'ipv4' | 'ipv6';
+
+export function familyOf(address: IpAddress): Family {
+  return typeof address === 'number' ? 'ipv4' : 'ipv6';
+}
+
+/** The order for sorting: IPv4 first. */
+export function compareAddresses(a: IpAddress, b: IpAddress): number {
+  if (typeof a !== typeof b) return typeof a === 'number' ? -1 : 1;
+  return a < b ? -1 : Number(a > b);
+}
+
 /** One value for a CIDR, unique among both families: the key of a Map. */
 export type CidrKey = number | bigint;
 

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { type Address, type Cidr, cidrHolds, formatAddress } from '../base/address.ts';
+import { type Cidr, cidrHolds, formatAddress, type IpAddress } from '../base/address.ts';
 import { PROBE_PORT } from '../base/limits.ts';
 import type { Complaint } from './section.ts';
 import { type SourceKey, sourceName } from './source-name.ts';
@@ -38,7 +38,7 @@ export function* eachNameOnce(clusters: unknown): Iterable<Complaint> {
 
 /** The same gateway twice in a cluster: its weights would contradict each other. */
 export function* eachGatewayOnce(gateways: unknown): Iterable<Complaint> {
-  const seen = new Map<Address, number>();
+  const seen = new Map<IpAddress, number>();
   for (const [i, gateway] of elements(gateways).entries()) {
     const { address } = mapping(gateway);
     if (typeof address !== 'number') continue;

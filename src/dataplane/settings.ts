@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import type { Config } from '../config/schema.ts';
 import type { FibSettings } from '../fib/fib.ts';
 import type { UnderlayProtocol } from '../io/underlay-protocol.ts';
@@ -24,7 +24,7 @@ export function underlayProtocol({ tunnel }: Config): UnderlayProtocol {
  */
 export function fibSettings(
   config: Config,
-  source: Address,
+  source: IpAddress,
   linkMtuBytes: number,
   localMtuBytes: number,
 ): FibSettings {

@@ -1,4 +1,4 @@
-import { type Address, formatAddress } from '../base/address.ts';
+import { formatAddress, type IpAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { readU16, readU32 } from '../packet/bytes.ts';
 import { FOU, FOU_ENCAPSULATION_BYTES } from '../packet/fou.ts';
@@ -12,15 +12,15 @@ export interface IcmpFeedSetup {
   readonly pathMtu: PathMtuTable;
   readonly clock: Clock;
   /** Our underlay address: only errors about what we sent count. */
-  readonly source: () => Address | undefined;
-  readonly isPeer: (address: Address) => boolean;
+  readonly source: () => IpAddress | undefined;
+  readonly isPeer: (address: IpAddress) => boolean;
   /** The UDP port to which packets go to a peer; 0 = they go as IP protocol 4. */
-  readonly udpPortOf: (peer: Address) => number;
+  readonly udpPortOf: (peer: IpAddress) => number;
   readonly relay: IcmpRelay;
   readonly onPathMtu: (change: PathMtuChange) => void;
   /** Whether reports about the path to this peer are passed over, because probes have shown one to be wrong. */
-  readonly distrustsReports: (peer: Address) => boolean;
-  readonly onError: (peer: Address, text: string) => void;
+  readonly distrustsReports: (peer: IpAddress) => boolean;
+  readonly onError: (peer: IpAddress, text: string) => void;
 }
 
 /**
@@ -89,12 +89,12 @@ export class IcmpFeed {
     for (const change of pathMtu.expire(clock.nowMs())) onPathMtu(change);
   }
 
-  #isDoubtful(peer: Address, type: number, code: number): boolean {
+  #isDoubtful(peer: IpAddress, type: number, code: number): boolean {
     const isAboutSize = type === ICMP.UNREACHABLE && code === ICMP.CODE_FRAGMENTATION_NEEDED;
     return isAboutSize && this.#setup.distrustsReports(peer);
   }
 
-  #fragmentationNeeded(peer: Address, mtuBytes: number, sentBytes: number, router: string): void {
+  #fragmentationNeeded(peer: IpAddress, mtuBytes: number, sentBytes: number, router: string): void {
     const { pathMtu, clock, onPathMtu, onError } = this.#setup;
     const change = pathMtu.report(peer, mtuBytes, sentBytes, clock.nowMs());
     if (change === undefined) return;

@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 
 /** RFC 1191 §3: a learned value is tried higher again no sooner than 10 minutes after it was learned. */
 export const PATH_MTU_EXPIRY_MS = 10 * 60_000;
@@ -13,7 +13,7 @@ export const PATH_MTU_BYTES_MIN = 576 + 20;
 export const PATH_MTU_PEERS_MAX = 65_536;
 
 export interface PathMtuChange {
-  readonly peer: Address;
+  readonly peer: IpAddress;
   /** 0: nothing learned any more, the underlay device's MTU holds. */
   readonly pathMtuBytes: number;
 }
@@ -29,7 +29,7 @@ interface Learned {
 
 /** The soft state of RFC 2003 §5.1: the path MTU to each peer, learned from ICMP fragmentation-needed and forgotten with time, or probed. Pure. */
 export class PathMtuTable {
-  readonly #learned = new Map<Address, Learned>();
+  readonly #learned = new Map<IpAddress, Learned>();
   #ignored = 0;
 
   /** Reports that were ignored because they asked for less than PATH_MTU_BYTES_MIN or for no change. */
@@ -41,7 +41,7 @@ export class PathMtuTable {
    * A router on the path to `peer` says that it carries `mtuBytes`; 0 means an old router that gives no value (RFC 1191 §5), for which the
    * next plateau below `sentBytes` is taken.
    */
-  report(peer: Address, mtuBytes: number, sentBytes: number, nowMs: number): PathMtuChange | undefined {
+  report(peer: IpAddress, mtuBytes: number, sentBytes: number, nowMs: number): PathMtuChange | undefined {
     const value = mtuBytes === 0 ? plateauBelow(sentBytes) : mtuBytes;
     const known = this.#learned.get(peer);
     if (
@@ -59,12 +59,12 @@ export class PathMtuTable {
   }
 
   /** Probes found what the path carries; it holds until they find something else. */
-  probed(peer: Address, pathMtuBytes: number): void {
+  probed(peer: IpAddress, pathMtuBytes: number): void {
     this.#learn(peer, { pathMtuBytes, expiresMs: Number.POSITIVE_INFINITY, source: 'probe' });
   }
 
   /** Forgets what was probed of a peer. Returns whether there was anything. */
-  forgetProbed(peer: Address): boolean {
+  forgetProbed(peer: IpAddress): boolean {
     return this.source(peer) === 'probe' && this.#learned.delete(peer);
   }
 
@@ -85,16 +85,16 @@ export class PathMtuTable {
   }
 
   /** 0: nothing learned. */
-  known(peer: Address): number {
+  known(peer: IpAddress): number {
     return this.#learned.get(peer)?.pathMtuBytes ?? 0;
   }
 
   /** Undefined: nothing learned. */
-  source(peer: Address): PathMtuSource | undefined {
+  source(peer: IpAddress): PathMtuSource | undefined {
     return this.#learned.get(peer)?.source;
   }
 
-  #learn(peer: Address, learned: Learned): void {
+  #learn(peer: IpAddress, learned: Learned): void {
     this.#learned.delete(peer);
     if (this.#learned.size >= PATH_MTU_PEERS_MAX) {
       const oldest = this.#learned.keys().next().value;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type Address, formatAddress } from '../base/address.ts';
+import { formatAddress, type IpAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -22,7 +22,7 @@ export interface PeerHealthSetup {
   /** The configuration in force. */
   readonly config: () => Config;
   /** Our underlay address, and the MTU of its device. */
-  readonly underlay: () => { readonly address: Address; readonly mtuBytes: number } | undefined;
+  readonly underlay: () => { readonly address: IpAddress; readonly mtuBytes: number } | undefined;
 }
 
 /** The probing of the running gateway: a socket, the prober, and what the packet path is told of its findings. */
@@ -32,7 +32,7 @@ export class PeerHealth {
   readonly #plain: PlainProbeSocket;
   #socket: ProbeSocket | undefined;
   /** Peers of which it was said that they are not used: the packet path is told more often than people are. */
-  readonly #unused = new Set<Address>();
+  readonly #unused = new Set<IpAddress>();
   #deaf = false;
 
   constructor(setup: PeerHealthSetup) {
@@ -93,7 +93,7 @@ export class PeerHealth {
   readonly onProbe: TakeProbe = (gateway, outerBytes, inner) =>
     this.#prober.received(gateway, outerBytes, inner);
 
-  health(peer: Address): PeerHealthState | undefined {
+  health(peer: IpAddress): PeerHealthState | undefined {
     return this.#prober.health(peer);
   }
 
@@ -102,12 +102,12 @@ export class PeerHealth {
   }
 
   /** Whether what routers say about the path to this peer is passed over, because it was wrong of late. */
-  distrustsReports(peer: Address): boolean {
+  distrustsReports(peer: IpAddress): boolean {
     return this.#prober.distrustsReports(peer);
   }
 
   /** A router said what the path to this peer carries; probes will tell. */
-  pathReported(peer: Address, pathMtuBytes: number): void {
+  pathReported(peer: IpAddress, pathMtuBytes: number): void {
     this.#prober.pathReported(peer, pathMtuBytes);
   }
 
@@ -151,7 +151,7 @@ export class PeerHealth {
     }
   }
 
-  #send(peer: Address, probe: Probe, bytes: number): void {
+  #send(peer: IpAddress, probe: Probe, bytes: number): void {
     const source = this.#setup.underlay()?.address;
     const socket = this.#socket;
     if (source === undefined || socket === undefined) return;
@@ -161,7 +161,7 @@ export class PeerHealth {
     socket.send(source, peer, writeProbe(view, room, source, peer, probe, bytes, outer));
   }
 
-  #use(peer: Address, isUsed: boolean, health: PeerHealthState): void {
+  #use(peer: IpAddress, isUsed: boolean, health: PeerHealthState): void {
     const { fib, logger } = this.#setup;
     if (!fib.setPeer(peer, { alive: isUsed }) || this.#unused.has(peer) === !isUsed) return;
     if (isUsed) this.#unused.delete(peer);
@@ -171,7 +171,7 @@ export class PeerHealth {
     else logger.warn(fields, 'the gateway does not answer: its flows go to others, if there are any');
   }
 
-  #pathFound(peer: Address, pathMtuBytes: number): void {
+  #pathFound(peer: IpAddress, pathMtuBytes: number): void {
     const { fib, pathMtu, logger } = this.#setup;
     const before = pathMtu.known(peer);
     pathMtu.probed(peer, pathMtuBytes);

@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import { PROBE_BYTES_MIN, PROBE_KIND } from '../packet/probe.ts';
 import { Liveness, type LivenessState, type LivenessTimes } from './liveness.ts';
 import { PathSearch } from './path-search.ts';
@@ -54,16 +54,16 @@ const SELDOM = 4;
 const LATE_MS = 5000;
 
 export interface PeerProbesSetup {
-  readonly address: Address;
+  readonly address: IpAddress;
   readonly linkMtuBytes: number;
   /** Random. */
   readonly keyHigh: number;
   readonly keyLow: number;
   /** Whether what comes back reflected would be heard; asked only where a peer does not answer by itself. */
   readonly canReflect: () => boolean;
-  readonly send: (peer: Address, probe: Probe, bytes: number) => void;
+  readonly send: (peer: IpAddress, probe: Probe, bytes: number) => void;
   /** Sends a probe without the tunnel around it. */
-  readonly sendPlain: (peer: Address, probe: Probe) => void;
+  readonly sendPlain: (peer: IpAddress, probe: Probe) => void;
 }
 
 /** Everything that probes say of one peer: whether it answers, how fast, and what its path carries. Pure: time is a parameter, in milliseconds. */
@@ -87,7 +87,7 @@ export class PeerProbes {
     this.#smallDueMs = nowMs;
   }
 
-  get address(): Address {
+  get address(): IpAddress {
     return this.#setup.address;
   }
 

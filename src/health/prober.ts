@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { KeyedBuckets, TokenBucket } from '../base/token-bucket.ts';
 import { PROBE_BYTES_MIN, PROBE_KIND } from '../packet/probe.ts';
@@ -22,16 +22,16 @@ export interface ProberSetup {
   /** Whether what comes back reflected would be heard; asked only where a peer does not answer by itself. */
   readonly canReflect: () => boolean;
   /** Sends a probe in an outer packet of `bytes`; what cannot be sent is lost. */
-  readonly send: (peer: Address, probe: Probe, bytes: number) => void;
+  readonly send: (peer: IpAddress, probe: Probe, bytes: number) => void;
   /** Sends a probe without the tunnel around it. */
-  readonly sendPlain: (peer: Address, probe: Probe) => void;
+  readonly sendPlain: (peer: IpAddress, probe: Probe) => void;
   /** Whether some route has no other gateway alive than this one. */
-  readonly isNeeded: (peer: Address) => boolean;
+  readonly isNeeded: (peer: IpAddress) => boolean;
   /** Whether packets go to the peer changed. */
-  readonly onUse: (peer: Address, isUsed: boolean, health: PeerHealthState) => void;
-  readonly onPathMtu: (peer: Address, pathMtuBytes: number) => void;
+  readonly onUse: (peer: IpAddress, isUsed: boolean, health: PeerHealthState) => void;
+  readonly onPathMtu: (peer: IpAddress, pathMtuBytes: number) => void;
   /** The peer is no gateway any more. */
-  readonly onGone: (peer: Address) => void;
+  readonly onGone: (peer: IpAddress) => void;
 }
 
 /** Requests answered in a second, of one peer and of all: a search of a path sends 24 at once, and 300 ms of failover take 100 a second. */
@@ -57,7 +57,7 @@ interface Probed {
 /** Probes the peers of the packet path, answers their probes, and says what came of it. */
 export class Prober {
   readonly #setup: ProberSetup;
-  readonly #peers = new Map<Address, Probed>();
+  readonly #peers = new Map<IpAddress, Probed>();
   readonly #byKey = new Map<number, Probed>();
   readonly #answersOfPeer = new KeyedBuckets(PEER_ANSWERS_PER_SECOND, PEER_ANSWERS_BURST);
   readonly #answersOfAll: TokenBucket;
@@ -79,12 +79,12 @@ export class Prober {
     };
   }
 
-  health(peer: Address): PeerHealthState | undefined {
+  health(peer: IpAddress): PeerHealthState | undefined {
     return this.#peers.get(peer)?.probes.health;
   }
 
   /** Peers that have come are probed from now on, those that went no more. Says anew of each that stays whether it is used. */
-  setPeers(addresses: Iterable<Address>): void {
+  setPeers(addresses: Iterable<IpAddress>): void {
     const gone = new Set(this.#peers.keys());
     for (const address of addresses) {
       gone.delete(address);
@@ -109,7 +109,7 @@ export class Prober {
   }
 
   /** The beginning of a probe's inner packet, PROBE_INNER_BYTES, that came from `gateway` in an outer packet of `outerBytes`. */
-  received(gateway: Address, outerBytes: number, inner: Uint8Array): void {
+  received(gateway: IpAddress, outerBytes: number, inner: Uint8Array): void {
     const probe = readProbe(inner, 0);
     if (probe === undefined) this.#unexpected += 1;
     else if (probe.kind === PROBE_KIND.REQUEST && probe.outerBytes === outerBytes)
@@ -126,7 +126,7 @@ export class Prober {
   }
 
   /** A datagram on the port of plain probes. */
-  receivedPlain(source: Address, payload: Uint8Array): void {
+  receivedPlain(source: IpAddress, payload: Uint8Array): void {
     const probe = readProbePayload(payload);
     const probed = this.#peers.get(source);
     if (probe === undefined || probed === undefined) this.#unexpected += 1;
@@ -137,12 +137,12 @@ export class Prober {
     else this.#unexpected += 1;
   }
 
-  distrustsReports(peer: Address): boolean {
+  distrustsReports(peer: IpAddress): boolean {
     if (!this.#searchesPaths) return false;
     return this.#peers.get(peer)?.probes.distrustsReports(this.#setup.clock.nowMs()) ?? false;
   }
 
-  pathReported(peer: Address, pathMtuBytes: number): void {
+  pathReported(peer: IpAddress, pathMtuBytes: number): void {
     const probed = this.#peers.get(peer);
     if (probed === undefined || !this.#searchesPaths) return;
     // Said again when the search has ended, also where the router was right.
@@ -155,7 +155,7 @@ export class Prober {
     for (const { timer } of this.#peers.values()) timer.cancel();
   }
 
-  #add(address: Address): void {
+  #add(address: IpAddress): void {
     const { clock, random, linkMtuBytes, canReflect, send, sendPlain } = this.#setup;
     const [keyHigh, keyLow] = [random(), random()];
     const setup = {
@@ -176,7 +176,7 @@ export class Prober {
     this.#report(address, probed);
   }
 
-  #remove(address: Address): void {
+  #remove(address: IpAddress): void {
     const probed = this.#peers.get(address);
     if (probed === undefined) return;
     probed.timer.cancel();
@@ -190,7 +190,7 @@ export class Prober {
     return searchesPath && mode !== 'off';
   }
 
-  #tick(address: Address, probed: Probed): void {
+  #tick(address: IpAddress, probed: Probed): void {
     if (this.#stopped) return;
     const { clock, settings } = this.#setup;
     const isOff = settings().mode === 'off';
@@ -205,19 +205,19 @@ export class Prober {
     return { ...settings, intervalMs, deadAfterMs: Math.max(settings.deadAfterMs, 3 * intervalMs) };
   }
 
-  #take(gateway: Address | undefined, probe: Probe): void {
+  #take(gateway: IpAddress | undefined, probe: Probe): void {
     const probed = gateway === undefined ? this.#byKey.get(probe.keyLow) : this.#peers.get(gateway);
     if (probed === undefined || !probed.probes.hasKey(probe)) this.#unexpected += 1;
     else if (!probed.probes.answered(probe, this.#setup.clock.nowMs())) this.#unexpected += 1;
     else this.#report(probed.probes.address, probed);
   }
 
-  #answer(gateway: Address, request: Probe): void {
+  #answer(gateway: IpAddress, request: Probe): void {
     if (!this.#mayAnswer(gateway)) return;
     this.#setup.send(gateway, { ...request, kind: PROBE_KIND.REPLY }, PROBE_BYTES_MIN);
   }
 
-  #mayAnswer(gateway: Address): boolean {
+  #mayAnswer(gateway: IpAddress): boolean {
     const nowMs = this.#setup.clock.nowMs();
     const isAllowed = this.#answersOfPeer.take(gateway, nowMs) && this.#answersOfAll.take(nowMs);
     if (isAllowed) this.#answeredRequests += 1;
@@ -225,7 +225,7 @@ export class Prober {
     return isAllowed;
   }
 
-  #report(address: Address, probed: Probed): void {
+  #report(address: IpAddress, probed: Probed): void {
     const { settings, isNeeded, onUse, onPathMtu } = this.#setup;
     const { mode } = settings();
     const { state, pathMtuBytes } = probed.probes;

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import { addressAt6 } from '../base/address6.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
@@ -18,17 +18,17 @@ export interface UnderlayIcmpSetup {
   readonly pathMtu: PathMtuTable;
   readonly clock: Clock;
   /** Our underlay address: only errors about what we sent count. */
-  readonly source: () => Address | undefined;
-  readonly isPeer: (address: Address) => boolean;
+  readonly source: () => IpAddress | undefined;
+  readonly isPeer: (address: IpAddress) => boolean;
   /** The UDP port to which packets go to a peer; 0 = they go as IP protocol 4. */
-  readonly udpPortOf: (peer: Address) => number;
+  readonly udpPortOf: (peer: IpAddress) => number;
   /** Whether an address is our cluster's. */
-  readonly isLocal: (address: Address) => boolean;
+  readonly isLocal: (address: IpAddress) => boolean;
   /** SentHeaders.recall, of all engines. */
   readonly recall: IcmpRelaySetup['recall'];
   readonly onPathMtu: (change: PathMtuChange) => void;
-  readonly distrustsReports: (peer: Address) => boolean;
-  readonly onError: (peer: Address, text: string) => void;
+  readonly distrustsReports: (peer: IpAddress) => boolean;
+  readonly onError: (peer: IpAddress, text: string) => void;
 }
 
 /** The ICMP of the slow path: sends the engines' errors, hears those of the underlay, and passes them on to whom they concern. */
@@ -58,7 +58,7 @@ export class UnderlayIcmp {
   }
 
   /** Never throws; what cannot be sent is counted. */
-  readonly send = (destination: Address, message: Uint8Array): void => {
+  readonly send = (destination: IpAddress, message: Uint8Array): void => {
     const failure = this.#socket === undefined || this.#socket.send(destination, message);
     if (failure !== undefined) this.#unsent += 1;
   };

@@ -2,7 +2,7 @@ import { type Address, formatAddress } from '../base/address.ts';
 import { GatewayError, IoError, messageOf } from '../base/errors.ts';
 import { COALESCE, type Native } from '../io/native.ts';
 import type { Netlink } from '../io/netlink.ts';
-import { ADDRESS_SCOPE, type AddressRow } from '../io/netlink-link.ts';
+import { ADDRESS_SCOPE, type AddressRow, type DeviceAddress } from '../io/netlink-link.ts';
 import { openTun, TUN_OFFLOAD, type Tun } from '../io/tun.ts';
 import { type HostProblem, prepareDeviceSysctls } from './sysctl.ts';
 
@@ -119,12 +119,18 @@ const PLACEHOLDER: AddressRow = { address: 0xc000_0008, prefixLength: 32, scope:
 function setAddress(netlink: Netlink, device: TunnelDevice): boolean {
   const { index, address: own } = device;
   const wanted: AddressRow = own === null ? PLACEHOLDER : { address: own, prefixLength: 32 };
-  const present = netlink.addresses().filter((entry) => entry.deviceIndex === index);
+  const present = netlink.addresses().filter(isOn(index));
   const unwanted = present.filter((entry) => entry.address !== wanted.address);
   const isMissing = present.length === unwanted.length;
   if (isMissing) netlink.addAddress(index, wanted);
   for (const { address, prefixLength } of unwanted) netlink.removeAddress(index, { address, prefixLength });
   return isMissing || unwanted.length > 0;
+}
+
+/** IPv4 only: of IPv6 we set none, and take none away. */
+function isOn(deviceIndex: number) {
+  return (entry: DeviceAddress): entry is DeviceAddress & AddressRow =>
+    entry.deviceIndex === deviceIndex && typeof entry.address === 'number';
 }
 
 /** Closes our queues; with `keep` the device stays with all that belongs to it, else the kernel removes it and its routes. */

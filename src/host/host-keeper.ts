@@ -61,8 +61,8 @@ export class HostKeeper {
 
   constructor(setup: HostKeeperSetup) {
     this.#setup = setup;
-    const { LINKS, ADDRESSES, ROUTES, ROUTES6 } = NOTICE_GROUP;
-    const groups = LINKS | ADDRESSES | ROUTES | ROUTES6;
+    const { LINKS, ADDRESSES, ADDRESSES6, ROUTES, ROUTES6 } = NOTICE_GROUP;
+    const groups = LINKS | ADDRESSES | ADDRESSES6 | ROUTES | ROUTES6;
     this.#subscription = new NetlinkSubscription(
       setup.native,
       groups,
@@ -133,8 +133,7 @@ export class HostKeeper {
     const { routes, device, protocol, onDoubt } = this.#setup;
     // What we remove ourselves is no longer wanted by the time the notice arrives.
     if (routes.isMissed(route)) this.#settle();
-    else if (isCidr4(route.cidr) && route.protocol !== protocol && route.deviceIndex !== device.index)
-      onDoubt([route.cidr]);
+    else if (route.protocol !== protocol && route.deviceIndex !== device.index) onDoubt([route.cidr]);
   }
 
   /** Puts device and routes right, once nothing happened for a moment, and looks at everything else too. */

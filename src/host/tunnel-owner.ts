@@ -1,4 +1,4 @@
-import { type Address, formatAddress } from '../base/address.ts';
+import { formatAddress, type IpAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -68,7 +68,7 @@ export class TunnelOwner implements HostRoutes {
   readonly #doubts: Doubts;
   #follower: UnderlayFollower | undefined;
   /** The gateway by whose route the underlay was found: asked first ever after, so that other routes alone do not move the underlay. */
-  #towards: Address | undefined;
+  #towards: IpAddress | undefined;
   /** Of all devices that packets may leave by towards local hosts. */
   #localMtuBytes = Number.POSITIVE_INFINITY;
   #tunnel: Tunnel | undefined;
@@ -303,8 +303,8 @@ export class TunnelOwner implements HostRoutes {
 }
 
 /** Of the first routes, `count` at most. */
-function firstGateways(table: Table, count: number): Address[] {
-  const found: Address[] = [];
+function firstGateways(table: Table, count: number): IpAddress[] {
+  const found: IpAddress[] = [];
   for (const route of table.routes()) {
     const [gateway] = route.gateways;
     if (gateway !== undefined) found.push(gateway.address);

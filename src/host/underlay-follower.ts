@@ -1,4 +1,4 @@
-import { type Address, cidrHolds, formatAddress } from '../base/address.ts';
+import { cidrHolds, formatAddress, type IpAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Netlink } from '../io/netlink.ts';
@@ -31,7 +31,7 @@ export interface UnderlayChange {
 export class UnderlayFollower {
   readonly #setup: UnderlayFollowerSetup;
   /** Addresses that were ours, oldest first, with the end of their grace. */
-  readonly #former = new Map<Address, Timer>();
+  readonly #former = new Map<IpAddress, Timer>();
   #current: Underlay;
   #problem: string | undefined;
 
@@ -51,7 +51,7 @@ export class UnderlayFollower {
   }
 
   /** Destinations whose packets are ours: the present address first, then those within their grace. At most OWN_ADDRESSES_MAX. */
-  get accepted(): readonly Address[] {
+  get accepted(): readonly IpAddress[] {
     return [this.#current.address, ...this.#former.keys()];
   }
 
@@ -86,7 +86,7 @@ export class UnderlayFollower {
     this.#former.clear();
   }
 
-  #exchange(former: Address, present: Address): void {
+  #exchange(former: IpAddress, present: IpAddress): void {
     this.#forget(present);
     if (this.#setup.graceMs <= 0) return;
     const [oldest] = this.#former.keys();
@@ -98,7 +98,7 @@ export class UnderlayFollower {
     this.#former.set(former, end);
   }
 
-  #forget(address: Address): void {
+  #forget(address: IpAddress): void {
     this.#former.get(address)?.cancel();
     this.#former.delete(address);
   }

@@ -22,7 +22,8 @@ export interface UnderlayWaitSetup {
  */
 export async function waitForUnderlay(setup: UnderlayWaitSetup): Promise<void> {
   const { native, clock, find, limitMs, signal, onWaiting } = setup;
-  const groups = NOTICE_GROUP.LINKS | NOTICE_GROUP.ADDRESSES | NOTICE_GROUP.ROUTES;
+  const { LINKS, ADDRESSES, ADDRESSES6, ROUTES, ROUTES6 } = NOTICE_GROUP;
+  const groups = LINKS | ADDRESSES | ADDRESSES6 | ROUTES | ROUTES6;
   let notice: () => void = () => {};
   // Before the first look, so that nothing comes between it and the first notice.
   const subscription = new NetlinkSubscription(native, groups, () => notice());

@@ -1,21 +1,21 @@
-import { type Address, formatAddress } from '../base/address.ts';
+import { formatAddress, type IpAddress } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import type { Netlink, RouteAnswer } from '../io/netlink.ts';
 
 /** The network that carries our packets, as this host is attached to it. */
 export interface Underlay {
   /** Source of the outer header. */
-  readonly address: Address;
+  readonly address: IpAddress;
   readonly deviceName: string;
   readonly deviceIndex: number;
   readonly mtuBytes: number;
 }
 
 export interface UnderlayWish {
-  readonly address: 'auto' | Address;
+  readonly address: 'auto' | IpAddress;
   readonly device: 'auto' | string;
   /** Gateways whose routes show what `auto` is: the first that the host has a way to. None known: the default route shows it. */
-  readonly towards: readonly Address[];
+  readonly towards: readonly IpAddress[];
   /** Our TUN device: a route that leads into it says nothing about the underlay. */
   readonly tunnelDevice: string;
 }
@@ -47,7 +47,7 @@ export function findUnderlay(netlink: Netlink, wish: UnderlayWish): Underlay {
   return { address, deviceName: link.name, deviceIndex: link.index, mtuBytes: link.mtuBytes };
 }
 
-function sourceOfRoutes(netlink: Netlink, wish: UnderlayWish, tunnelIndex: number | undefined): Address {
+function sourceOfRoutes(netlink: Netlink, wish: UnderlayWish, tunnelIndex: number | undefined): IpAddress {
   for (const destination of [...wish.towards, BEHIND_DEFAULT_ROUTE]) {
     const source = sourceOf(netlink.routeTo(destination), tunnelIndex);
     if (source !== undefined) return source;
@@ -63,7 +63,7 @@ function sourceOfRoutes(netlink: Netlink, wish: UnderlayWish, tunnelIndex: numbe
   );
 }
 
-function sourceOf(route: RouteAnswer | undefined, tunnelIndex: number | undefined): Address | undefined {
+function sourceOf(route: RouteAnswer | undefined, tunnelIndex: number | undefined): IpAddress | undefined {
   if (route === undefined || route.isLocal || route.deviceIndex === tunnelIndex) return undefined;
   return route.source;
 }

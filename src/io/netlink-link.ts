@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { Address, IpAddress } from '../base/address.ts';
 import type { Request } from './netlink-socket.ts';
 import { type Message, NLM_F } from './netlink-wire.ts';
 
@@ -50,7 +50,7 @@ export interface LinkChange {
 
 export interface DeviceAddress {
   readonly deviceIndex: number;
-  readonly address: Address;
+  readonly address: IpAddress;
   readonly prefixLength: number;
 }
 
@@ -92,18 +92,32 @@ export function readLink(message: Message): Link | undefined {
   return link;
 }
 
-/** Reads an `ifaddrmsg`; undefined for another type of message, another family than IPv4, and one without address. */
+/** An IPv6 address that nobody can use (yet): IFA_F_DADFAILED, IFA_F_TENTATIVE. */
+const IFA_F_UNUSABLE = 0x08 | 0x40;
+
+/**
+ * Reads an `ifaddrmsg`; undefined for another type of message, another family, and one without address. Of IPv6 only addresses of global
+ * scope: a link-local one comes with each device, and no gateway has it.
+ */
 export function readAddress(message: Message): DeviceAddress | undefined {
   if (message.type !== RTM_ADDRESS.NEW && message.type !== RTM_ADDRESS.DELETE) return undefined;
   const { reader, at } = message;
   const attributesAt = reader.fixed(message, ADDRESS_FIXED_BYTES);
-  if (reader.u8(at) !== AF_INET) return undefined;
-  let address: number | undefined;
-  let peer: number | undefined;
+  const family = reader.u8(at);
+  if (family === AF_INET6 && reader.u8(at + 3) !== ADDRESS_SCOPE.UNIVERSE) return undefined;
+  if (family !== AF_INET && family !== AF_INET6) return undefined;
+  // While it is tried out it is not ours; a notice that it is gone counts all the same.
+  const isUnusable = (reader.u8(at + 2) & IFA_F_UNUSABLE) !== 0;
+  if (family === AF_INET6 && isUnusable && message.type === RTM_ADDRESS.NEW) return undefined;
+  const bytes = family === AF_INET ? 4 : 16;
+  const read = (valueAt: number): IpAddress =>
+    family === AF_INET ? reader.address(valueAt) : reader.address6(valueAt);
+  let address: IpAddress | undefined;
+  let peer: IpAddress | undefined;
   reader.attributes(attributesAt, message.end, (type, valueAt, length) => {
     // On a point-to-point link IFA_ADDRESS is the far end; ours is IFA_LOCAL.
-    if (type === IFA.LOCAL && length >= 4) address = reader.address(valueAt);
-    else if (type === IFA.ADDRESS && length >= 4) peer = reader.address(valueAt);
+    if (type === IFA.LOCAL && length >= bytes) address = read(valueAt);
+    else if (type === IFA.ADDRESS && length >= bytes) peer = read(valueAt);
   });
   const own = address ?? peer;
   if (own === undefined) return undefined;
@@ -143,13 +157,13 @@ export function linkRemoval(index: number): Request {
   };
 }
 
-/** Asks for all IPv4 addresses of all devices. */
-export function addressDump(): Request {
+/** Asks for all addresses of a family, AF_INET or AF_INET6, of all devices. */
+export function addressDump(family: number): Request {
   return {
     type: RTM_ADDRESS.GET,
     flags: 0,
     fixedBytes: ADDRESS_FIXED_BYTES,
-    write: (writer, fixed) => writer.u8(fixed, AF_INET),
+    write: (writer, fixed) => writer.u8(fixed, family),
   };
 }
 

@@ -50,8 +50,8 @@ export interface KernelRoute {
   readonly metric: number;
   /** ROUTE_TYPE. */
   readonly type: number;
-  /** Preferred source of what this host itself sends; undefined for IPv6. */
-  readonly source: Address | undefined;
+  /** Preferred source of what this host itself sends. */
+  readonly source: IpAddress | undefined;
   /** Of the only hop; 0 and undefined when there are none or several. */
   readonly deviceIndex: number;
   readonly gateway: Address | undefined;
@@ -122,14 +122,15 @@ export function readRoute(message: Message): KernelRoute | undefined {
   const nowhere: IpAddress = family === AF_INET ? 0 : 0n;
   const draft = { destination: nowhere as IpAddress, table: reader.u8(at + 4), metric: 0, nexthopId: 0 };
   const hop = { deviceIndex: 0, gateway: undefined as Address | undefined, isViaIpv6: false, weight: 1 };
-  let source: Address | undefined;
+  let source: IpAddress | undefined;
   let hops: Hop[] | undefined;
   reader.attributes(attributesAt, message.end, (type, valueAt, length) => {
     if (type === RTA.MULTIPATH) hops = readHops(reader, valueAt, valueAt + length);
     else if (length < 4) return;
     else if (type === RTA.DESTINATION)
       draft.destination = family === AF_INET ? reader.address(valueAt) : reader.address6(valueAt);
-    else if (type === RTA.PREFERRED_SOURCE) source = family === AF_INET ? reader.address(valueAt) : undefined;
+    else if (type === RTA.PREFERRED_SOURCE)
+      source = family === AF_INET ? reader.address(valueAt) : reader.address6(valueAt);
     else if (type === RTA.PRIORITY) draft.metric = reader.u32(valueAt);
     else if (type === RTA.TABLE) draft.table = reader.u32(valueAt);
     else if (type === RTA.NEXTHOP_ID) draft.nexthopId = reader.u32(valueAt);
@@ -211,7 +212,7 @@ export function routeQuestion(destination: IpAddress): Request {
     flags: 0,
     fixedBytes: FIXED_BYTES,
     write(writer, fixed) {
-      writer.u8(fixed, familyOf(destination));
+      writer.u8(fixed, afOf(destination));
       writer.u8(fixed + 1, addressBits(destination));
       writeAddress(writer, RTA.DESTINATION, destination);
     },
@@ -232,7 +233,7 @@ export function routeRequest(action: 'add' | 'replace' | 'remove', row: RouteRow
     fixedBytes: FIXED_BYTES,
     write(writer, fixed) {
       const type = row.type ?? ROUTE_TYPE.UNICAST;
-      writer.u8(fixed, familyOf(row.cidr.address));
+      writer.u8(fixed, afOf(row.cidr.address));
       writer.u8(fixed + 1, row.cidr.prefixLength);
       // Tables above 255 do not fit here; RTA_TABLE counts, and the kernel expects RT_TABLE_UNSPEC or the low value.
       writer.u8(fixed + 4, row.table < 256 ? row.table : 0);
@@ -244,7 +245,7 @@ export function routeRequest(action: 'add' | 'replace' | 'remove', row: RouteRow
   };
 }
 
-export function familyOf(address: IpAddress): number {
+export function afOf(address: IpAddress): number {
   return typeof address === 'number' ? AF_INET : AF_INET6;
 }
 

@@ -18,6 +18,7 @@ export const NOTICE_GROUP = {
   LINKS: 1,
   NEIGHBOURS: 4,
   ADDRESSES: 0x10,
+  ADDRESSES6: 0x100,
   ROUTES: 0x40,
   RULES: 0x80,
   ROUTES6: 0x400,
@@ -104,7 +105,7 @@ export class NetlinkSubscription {
   }
 }
 
-/** Undefined for what is none of these, and for addresses and neighbours of IPv6. */
+/** Undefined for what is none of these, for neighbours of IPv6, and for addresses that `Netlink.addresses` would not tell. */
 export function readNotice(message: Message): KernelNotice | undefined {
   switch (message.type) {
     case RTM_LINK.NEW:

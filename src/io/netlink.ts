@@ -26,7 +26,7 @@ import {
   wayQuestion,
 } from './netlink-neighbour.ts';
 import {
-  familyOf,
+  afOf,
   type KernelRoute,
   ROUTE_TYPE,
   type RouteFilter,
@@ -50,7 +50,7 @@ export interface RouteFailure {
 
 /** How this host would send to an address. */
 export interface RouteAnswer {
-  readonly source: Address | undefined;
+  readonly source: IpAddress | undefined;
   readonly deviceIndex: number;
   /** Undefined: the destination is on the device's own link. */
   readonly gateway: Address | undefined;
@@ -63,7 +63,7 @@ const NO_ROUTE: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'E
 
 const NO_NEIGHBOUR: ReadonlySet<string> = new Set(['ENOENT', 'ENODEV', 'EOPNOTSUPP']);
 
-/** Links, IPv4 addresses, routes and neighbours of this network namespace. Every method is one synchronous exchange and throws IoError. */
+/** Links, addresses, routes and neighbours of this network namespace. Every method is one synchronous exchange and throws IoError. */
 export class Netlink {
   readonly #socket: NetlinkSocket;
 
@@ -83,9 +83,17 @@ export class Netlink {
     this.#socket.request(linkRemoval(index), `link ${index}`);
   }
 
-  /** IPv4 only. */
+  /** Those that others can send to: IPv4 first, then IPv6 of global scope. */
   addresses(): DeviceAddress[] {
-    return this.#socket.dump(addressDump(), 'addresses', readAddress);
+    const ipv4 = this.#socket.dump(addressDump(AF_INET), 'addresses', readAddress);
+    try {
+      // A kernel without IPv6 answers with the addresses of all families that it has.
+      const all = this.#socket.dump(addressDump(AF_INET6), 'addresses', readAddress);
+      return [...ipv4, ...all.filter(({ address }) => typeof address === 'bigint')];
+    } catch (error) {
+      if (error instanceof IoError && error.errno === 'EOPNOTSUPP') return ipv4;
+      throw error;
+    }
   }
 
   /** An address that is there already is no error. */
@@ -109,7 +117,7 @@ export class Netlink {
       return this.#socket.dump(routeDump(family, filter), 'routes', (message) => {
         const route = readRoute(message);
         // A kernel without IPv6 answers with the routes of all families that it has.
-        if (route === undefined || familyOf(route.cidr.address) !== family) return undefined;
+        if (route === undefined || afOf(route.cidr.address) !== family) return undefined;
         if (filter.table !== undefined && route.table !== filter.table) return undefined;
         if (filter.protocol !== undefined && route.protocol !== filter.protocol) return undefined;
         return route;

@@ -1,5 +1,5 @@
 import { createSocket, type Socket } from 'node:dgram';
-import { type Address, formatAddress, parseAddress } from '../base/address.ts';
+import { formatAddress, type IpAddress, parseAddress } from '../base/address.ts';
 import { PROBE_PORT } from '../base/limits.ts';
 
 /**
@@ -7,16 +7,16 @@ import { PROBE_PORT } from '../base/limits.ts';
  * only IP protocol 4 does not get to. Nothing else depends on it, so whatever fails here is only not known.
  */
 export class PlainProbeSocket {
-  readonly #onMessage: (source: Address, payload: Uint8Array) => void;
+  readonly #onMessage: (source: IpAddress, payload: Uint8Array) => void;
   #socket: Socket | undefined;
-  #address: Address | undefined;
+  #address: IpAddress | undefined;
 
-  constructor(onMessage: (source: Address, payload: Uint8Array) => void) {
+  constructor(onMessage: (source: IpAddress, payload: Uint8Array) => void) {
     this.#onMessage = onMessage;
   }
 
   /** Sends and hears as `address` from now on. */
-  bind(address: Address): void {
+  bind(address: IpAddress): void {
     if (address === this.#address) return;
     this.close();
     this.#address = address;
@@ -32,7 +32,7 @@ export class PlainProbeSocket {
     this.#socket = socket;
   }
 
-  send(destination: Address, payload: Uint8Array): void {
+  send(destination: IpAddress, payload: Uint8Array): void {
     // A socket that is not bound yet would take a port of its own, and one that cannot send says so later.
     this.#socket?.send(payload, PROBE_PORT, formatAddress(destination), ignore);
   }

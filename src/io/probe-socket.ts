@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import { IoError } from '../base/errors.ts';
 import { PROBE_PORT } from '../base/limits.ts';
 import { IPV4, PROTOCOL } from '../packet/ipv4.ts';
@@ -28,7 +28,7 @@ export class ProbeSocket {
   readonly #native: Native;
   readonly #fd: number;
   readonly #batch: Batch;
-  #source: Address | undefined;
+  #source: IpAddress | undefined;
   #listening: { readonly fd: number; readonly watcher: object } | undefined;
   #failed = 0;
 
@@ -48,7 +48,7 @@ export class ProbeSocket {
   }
 
   /** Sends the first `lengthBytes` of `bytes`. The way is looked up as one who has `source`. */
-  send(source: Address, destination: Address, lengthBytes: number): void {
+  send(source: IpAddress, destination: IpAddress, lengthBytes: number): void {
     if (source !== this.#source) {
       // Where the address is not on this host now, the way is picked by the destination alone, as for the packets.
       if (this.#native.rawBind(this.#fd, source) < 0) this.#native.rawBind(this.#fd, 0);

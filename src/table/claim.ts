@@ -1,8 +1,8 @@
-import type { Address, Cidr } from '../base/address.ts';
+import type { Cidr, IpAddress } from '../base/address.ts';
 
 /** An underlay address that decapsulates for a cluster. Flows are shared among the gateways of a route in proportion to `weight`. */
 export interface Gateway {
-  readonly address: Address;
+  readonly address: IpAddress;
   /** Up to GATEWAY_WEIGHT_MAX of base/limits.ts. 0: it gets no flows, but what comes from it is accepted (it drains, or changed its address). */
   readonly weight: number;
 }

@@ -1,10 +1,10 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import type { Gateway } from './claim.ts';
 import { type Entry, type InForce, mergeGateways } from './entry.ts';
 
 /** A gateway that no claim names any more and that may still send. */
 interface Leaving {
-  readonly address: Address;
+  readonly address: IpAddress;
   /** Monotonic. */
   readonly untilMs: number;
 }
@@ -24,7 +24,7 @@ const SHARED_MAX = 1024;
 export class Departures {
   readonly #gatewaysMax: number;
   #graceMs = 0;
-  #own: ReadonlySet<Address> = new Set();
+  #own: ReadonlySet<IpAddress> = new Set();
   readonly #leaving = new Map<Entry, readonly Leaving[]>();
   /** When something is due for which entries; an entry may no longer have anything then. */
   readonly #due = new Map<number, Set<Entry>>();
@@ -44,7 +44,7 @@ export class Departures {
   }
 
   /** Returns the routes that have to be made anew. Those that are leaving already keep their time. */
-  configure(graceMs: number, ownAddresses: readonly Address[]): Entry[] {
+  configure(graceMs: number, ownAddresses: readonly IpAddress[]): Entry[] {
     this.#graceMs = graceMs;
     this.#own = new Set(ownAddresses);
     this.#shared.clear();

@@ -1,4 +1,4 @@
-import type { Cidr } from '../base/address.ts';
+import { type Cidr, compareAddresses, type IpAddress } from '../base/address.ts';
 import type { Claim, Gateway } from './claim.ts';
 import type { RefusalReason } from './route.ts';
 
@@ -151,19 +151,20 @@ function ownPlace(rank: number): number {
 export function normalGateways(gateways: readonly Gateway[]): readonly Gateway[] {
   let inOrder = true;
   for (let i = 1; i < gateways.length; i++) {
-    if ((gateways[i - 1] as Gateway).address >= (gateways[i] as Gateway).address) inOrder = false;
+    const [before, here] = [gateways[i - 1] as Gateway, gateways[i] as Gateway];
+    if (compareAddresses(before.address, here.address) >= 0) inOrder = false;
   }
   return inOrder ? gateways : mergeGateways(gateways);
 }
 
 /** The gateways of several claims as one list: sorted by address, each address once with its largest weight. */
 export function mergeGateways(gateways: Iterable<Gateway>): readonly Gateway[] {
-  const best = new Map<number, Gateway>();
+  const best = new Map<IpAddress, Gateway>();
   for (const gateway of gateways) {
     const known = best.get(gateway.address);
     if (known === undefined || known.weight < gateway.weight) best.set(gateway.address, gateway);
   }
-  return [...best.values()].sort((a, b) => a.address - b.address);
+  return [...best.values()].sort((a, b) => compareAddresses(a.address, b.address));
 }
 
 /** Whether both name the same addresses with the same weights; both must be in the order of `normalGateways`. */

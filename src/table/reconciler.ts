@@ -1,4 +1,4 @@
-import { type Address, type Cidr, type CidrKey, cidrKey, cidrOfKey } from '../base/address.ts';
+import { addressBits, type Cidr, type CidrKey, cidrKey, cidrOfKey, type IpAddress } from '../base/address.ts';
 import type { Gateway } from './claim.ts';
 import { ConflictLog } from './conflict-log.ts';
 import { Departures } from './departures.ts';
@@ -28,7 +28,7 @@ export interface Place {
   readonly seq: number;
   readonly rank: number;
   readonly sinceMs: number;
-  readonly gatewaysSince: ReadonlyMap<Address, number>;
+  readonly gatewaysSince: ReadonlyMap<IpAddress, number>;
 }
 
 /** What takeChanges compares with: the route as it was when changes were last taken. */
@@ -207,7 +207,7 @@ export class Reconciler {
       for (const entry of this.entries.holding(known.address)) this.#touched.add(entry);
       this.gateways.setInside(known, this.#olderAround(known.address, known.since));
     }
-    const moved = new Set<number>();
+    const moved = new Set<IpAddress>();
     for (const entry of shifted) {
       for (const known of this.gateways.inside(entry.cidr)) {
         const inside = this.#olderAround(known.address, known.since);
@@ -220,11 +220,11 @@ export class Reconciler {
     if (moved.size > 0) this.#touchClaimsOf(moved);
   }
 
-  #olderAround(address: number, since: number): Entry | undefined {
-    return this.entries.longest(address, 32, (entry) => entry.since < since);
+  #olderAround(address: IpAddress, since: number): Entry | undefined {
+    return this.entries.longest(address, addressBits(address), (entry) => entry.since < since);
   }
 
-  #touchClaimsOf(addresses: ReadonlySet<number>): void {
+  #touchClaimsOf(addresses: ReadonlySet<IpAddress>): void {
     for (const entry of this.entries.values()) {
       const named = entry.stakes.some((stake) =>
         stake.claims.some(({ claim }) => claim.gateways.some(({ address }) => addresses.has(address))),

@@ -1,11 +1,11 @@
 import {
-  type Address,
   type Cidr,
   cidrContains,
   cidrHolds,
   cidrOverlaps,
   formatAddress,
   formatCidr,
+  type IpAddress,
   isCidr4,
   parseCidr,
 } from '../base/address.ts';
@@ -26,9 +26,9 @@ export interface TableSettings {
   /** Our own CIDRs. */
   readonly local: readonly Cidr[];
   /** Every address of this host: none of them can be the gateway of another cluster. */
-  readonly ownAddresses: readonly Address[];
+  readonly ownAddresses: readonly IpAddress[];
   /** The outer source of our packets; null while it is not known. */
-  readonly underlay: Address | null;
+  readonly underlay: IpAddress | null;
   /** What no other cluster may claim any part of, nor anything around: `security.protect`, and the servers that this gateway lives on. */
   readonly protected?: readonly ProtectedCidr[];
   /** How long a gateway that leaves a route which stays is still accepted from; 0, the default, is not at all. */
@@ -70,7 +70,7 @@ const NO_GATEWAYS_IN = MARTIANS.filter(({ what }) => what !== 'link-local');
 export class Judge {
   readonly settings: TableSettings;
   readonly #local = new PrefixMap<Cidr>();
-  readonly #own: ReadonlySet<Address>;
+  readonly #own: ReadonlySet<IpAddress>;
   readonly #gatewaysMax: number;
 
   constructor(settings: TableSettings, gatewaysMax: number) {

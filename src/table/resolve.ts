@@ -1,4 +1,4 @@
-import { formatAddress, formatCidr } from '../base/address.ts';
+import { formatAddress, formatCidr, type IpAddress } from '../base/address.ts';
 import type { Gateway } from './claim.ts';
 import {
   type Entry,
@@ -71,7 +71,7 @@ export function routeOf(stake: Stake, verdicts: Verdicts, gatewaysMax: number): 
   let priority = Number.NEGATIVE_INFINITY;
   for (const { owner } of able) if (owner.priority > priority) priority = owner.priority;
   const contributors: StoredClaim[] = [];
-  const addresses = new Set<number>();
+  const addresses = new Set<IpAddress>();
   const gateways: Gateway[] = [];
   for (const stored of able) {
     if (stored.owner.priority !== priority) continue;

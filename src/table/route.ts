@@ -1,4 +1,4 @@
-import type { Address, Cidr } from '../base/address.ts';
+import type { Cidr, IpAddress } from '../base/address.ts';
 import type { Gateway, LocalUse } from './claim.ts';
 
 /** What the table made of the claims on one CIDR. */
@@ -102,7 +102,7 @@ export interface ClusterSummary {
   readonly routes: number;
   /** Routes of which every source is away. */
   readonly staleRoutes: number;
-  readonly gateways: ReadonlySet<Address>;
+  readonly gateways: ReadonlySet<IpAddress>;
   /** Names of the sources whose claims made them. */
   readonly sources: ReadonlySet<string>;
 }

@@ -7,8 +7,8 @@ import type { LocalUse } from './claim.ts';
 export interface SnapshotContent {
   readonly sequence: number;
   /** Address and sequence number of each known gateway. */
-  readonly gateways: readonly (readonly [address: number, since: number])[];
-  readonly gatewayLists: readonly (readonly (readonly [address: number, weight: number])[])[];
+  readonly gateways: readonly (readonly [address: SnapshotAddress, since: number])[];
+  readonly gatewayLists: readonly (readonly (readonly [address: SnapshotAddress, weight: number])[])[];
   readonly sources: readonly SnapshotSource[];
 }
 
@@ -48,6 +48,10 @@ export function readCidr(address: SnapshotAddress, prefixLength: number): Cidr {
     : { address: BigInt(`0x${address}`), prefixLength };
 }
 
+export function readAddress(address: SnapshotAddress): IpAddress {
+  return typeof address === 'number' ? address : BigInt(`0x${address}`);
+}
+
 const LOCAL_USES: readonly unknown[] = ['pods', 'services', 'routes'] satisfies LocalUse[];
 
 /**
@@ -57,8 +61,8 @@ const LOCAL_USES: readonly unknown[] = ['pods', 'services', 'routes'] satisfies 
 export function isContent(value: unknown): value is SnapshotContent {
   if (!isRecord(value) || !isCount(value.sequence)) return false;
   const { gateways, gatewayLists, sources } = value;
-  if (!isListOf(gateways, isPair(isAddress, isCount))) return false;
-  if (!isListOf(gatewayLists, (list) => isListOf(list, isPair(isAddress, isWeight)))) return false;
+  if (!isListOf(gateways, isPair(isEitherAddress, isCount))) return false;
+  if (!isListOf(gatewayLists, (list) => isListOf(list, isPair(isEitherAddress, isWeight)))) return false;
   const lists = (gatewayLists as unknown[]).length;
   return isListOf(sources, (source) => isSource(source, lists));
 }
@@ -83,7 +87,7 @@ function isClaim(value: unknown, lists: number): boolean {
 
 function isNetwork(address: unknown, prefixLength: number): boolean {
   if (typeof address === 'string') {
-    if (!/^[0-9a-f]{32}$/.test(address) || prefixLength > 128) return false;
+    if (!ADDRESS6.test(address) || prefixLength > 128) return false;
     const read = BigInt(`0x${address}`);
     return networkOf6(read, prefixLength) === read;
   }
@@ -111,6 +115,12 @@ function isCount(value: unknown): value is number {
 
 function isAddress(value: unknown): value is number {
   return isCount(value) && value <= 0xffff_ffff;
+}
+
+const ADDRESS6 = /^[0-9a-f]{32}$/;
+
+function isEitherAddress(value: unknown): boolean {
+  return typeof value === 'string' ? ADDRESS6.test(value) : isAddress(value);
 }
 
 function isWeight(value: unknown): boolean {

@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import { GatewayError, messageOf } from '../base/errors.ts';
 import type { Claim, Gateway } from './claim.ts';
 import { LOST, type LocalStake, normalGateways, type Stake, StoredClaim } from './entry.ts';
@@ -6,7 +6,9 @@ import type { Reconciler } from './reconciler.ts';
 import type { Judge } from './refusal.ts';
 import {
   isContent,
+  readAddress,
   readCidr,
+  type SnapshotAddress,
   type SnapshotClaim,
   type SnapshotContent,
   type SnapshotSource,
@@ -41,7 +43,10 @@ export function encodeSnapshot(sources: Iterable<Source>, reconciler: Reconciler
       `{"name":${name},${parent}"lastUpdateMs":${lastUpdateMs},"silentSinceMs":${silentSinceMs},"claims":[${rows.join(',')}]}`,
     );
   }
-  const gateways = Array.from(reconciler.gateways.entries(), ({ address, since }) => [address, since]);
+  const gateways = Array.from(reconciler.gateways.entries(), ({ address, since }) => [
+    writtenAddress(address),
+    since,
+  ]);
   const head = `{"sequence":${reconciler.sequence},"gateways":${JSON.stringify(gateways)},"gatewayLists":${JSON.stringify(lists.all)}`;
   const text = `${head},"sources":[${sourceTexts.join(',')}]}`;
   return sealSnapshot(text);
@@ -70,7 +75,7 @@ function rowOf(
 
 /** The lists of gateways that claims name, each once. */
 class GatewayLists {
-  readonly all: (readonly [address: number, weight: number])[][] = [];
+  readonly all: (readonly [address: SnapshotAddress, weight: number])[][] = [];
   readonly #byText = new Map<string, number>();
   /** Most claims of a cluster share one array. */
   readonly #byArray = new Map<readonly Gateway[], number>();
@@ -78,7 +83,7 @@ class GatewayLists {
   indexOf(gateways: readonly Gateway[]): number {
     let index = this.#byArray.get(gateways);
     if (index !== undefined) return index;
-    const pairs = gateways.map(({ address, weight }) => [address, weight] as const);
+    const pairs = gateways.map(({ address, weight }) => [writtenAddress(address), weight] as const);
     const text = pairs.join(' ');
     index = this.#byText.get(text);
     if (index === undefined) {
@@ -154,9 +159,11 @@ export function restoreContent(
   wallMs: number,
 ): { claims: number; unknown: string[] } {
   const lists = content.gatewayLists.map((list) =>
-    normalGateways(list.map(([address, weight]) => ({ address, weight }))),
+    normalGateways(list.map(([address, weight]) => ({ address: readAddress(address), weight }))),
   );
-  const gatewaysSince = new Map<Address, number>(content.gateways);
+  const gatewaysSince = new Map<IpAddress, number>(
+    content.gateways.map(([address, since]) => [readAddress(address), since]),
+  );
   const unknown: string[] = [];
   const all: { stored: StoredClaim; row: SnapshotClaim }[] = [];
   reconciler.sequence = content.sequence;

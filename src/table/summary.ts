@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import type { Gateway } from './claim.ts';
 import type { Entry } from './entry.ts';
 import type { ClusterSummary } from './route.ts';
@@ -7,7 +7,7 @@ interface Row {
   readonly name: string;
   routes: number;
   staleRoutes: number;
-  readonly gateways: Set<Address>;
+  readonly gateways: Set<IpAddress>;
   readonly sources: Set<string>;
   /** Most routes of a cluster share one list of gateways; a list is only gone through when it is another than the last. */
   last: readonly Gateway[];

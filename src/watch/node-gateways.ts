@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { IpAddress } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import { GATEWAY_WEIGHT_MAX } from '../base/limits.ts';
 import type { Gateway } from '../table/claim.ts';
@@ -31,7 +31,7 @@ export function whyNoGateways(selection: GatewaySelection, cluster: string, ownC
 /** A TunnelGateway object (isthmus.network/v1alpha1): who serves which clusters. */
 export interface TunnelGateway {
   readonly node: string | undefined;
-  readonly address: Address | undefined;
+  readonly address: IpAddress | undefined;
   readonly weight: number;
   /** Whether it serves the cluster that asks. */
   readonly serves: boolean;
@@ -62,7 +62,7 @@ export function tunnelGatewayOf(
 /** What the choice of gateways depends on in a node. */
 export interface GatewayNode {
   /** undefined where it has no IPv4 address. */
-  readonly address: Address | undefined;
+  readonly address: IpAddress | undefined;
   /** Whether its labels are those of a gateway; not asked for unless gateways are chosen by labels. */
   readonly matches: boolean;
   readonly ready: boolean;

@@ -1,4 +1,4 @@
-import { type Address, type Cidr, parseAddress, parseCidr } from '../base/address.ts';
+import { type Cidr, type IpAddress, parseAddress, parseCidr } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import type { Malformed } from './last-good.ts';
 
@@ -59,7 +59,7 @@ export function cidrOf(text: unknown, path: string): Cidr {
 }
 
 /** The address that `text` is, or that stands before its prefix length; undefined for one of IPv6, which no underlay has. */
-export function addressOf(text: unknown, path: string): Address | undefined {
+export function addressOf(text: unknown, path: string): IpAddress | undefined {
   const expected = 'an IPv4 address such as 10.0.0.5, with or without a prefix length';
   if (typeof text !== 'string' || text === '') throw misfit(path, text, expected);
   if (text.includes(':')) return undefined;

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
-import type { Address, Cidr } from '../base/address.ts';
+import type { Cidr, IpAddress } from '../base/address.ts';
 import type { Config } from '../config/schema.ts';
 
 /** What others have to know of this gateway. */
@@ -9,7 +9,7 @@ export interface OwnGateway {
   /** Unique among the gateways of the cluster. */
   readonly name: string;
   /** Underlay address; undefined while it is not known. */
-  readonly address: Address | undefined;
+  readonly address: IpAddress | undefined;
   /** Own CIDRs, configured and learned, none inside another. */
   readonly cidrs: readonly Cidr[];
 }

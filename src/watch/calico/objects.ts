@@ -1,4 +1,4 @@
-import type { Address, Cidr } from '../../base/address.ts';
+import type { Cidr, IpAddress } from '../../base/address.ts';
 import type { Gateway } from '../../table/claim.ts';
 import type { LabelMatcher, Labels } from '../gateway-selection.ts';
 import type { Malformed } from '../last-good.ts';
@@ -116,7 +116,7 @@ export function etcdNodeOf(object: unknown, name: string, reading: NodeReading):
 }
 
 function nodeAt(
-  address: Address | undefined,
+  address: IpAddress | undefined,
   object: unknown,
   reading: NodeReading,
   ready: boolean,
@@ -133,7 +133,7 @@ function isReady(node: unknown): boolean {
 }
 
 /** The first InternalIP of IPv4. */
-function internalAddress(object: unknown, path: string): Address | undefined {
+function internalAddress(object: unknown, path: string): IpAddress | undefined {
   for (const [i, entry] of listAt(object, path, 'a list of addresses').entries()) {
     if (fieldAt(entry, 'type') !== 'InternalIP') continue;
     const address = addressOf(fieldAt(entry, 'address'), `${path}[${i}].address`);

@@ -1,4 +1,4 @@
-import { type Address, type Cidr, formatCidr } from '../../base/address.ts';
+import { type Cidr, formatCidr, type IpAddress } from '../../base/address.ts';
 import type { Malformed } from '../last-good.ts';
 import { addressOf, cidrOf, fieldAt, listAt, wellFormed } from '../object-fields.ts';
 
@@ -12,7 +12,7 @@ export interface PodRange {
 export interface CiliumNode {
   readonly ranges: readonly PodRange[];
   /** undefined where it has no InternalIP of IPv4. */
-  readonly address: Address | undefined;
+  readonly address: IpAddress | undefined;
   /** Whether its labels are those of a gateway. */
   readonly matches: boolean;
   /** Cilium's agent writes no condition: who wants unready nodes left out reads the Nodes of Kubernetes. */
@@ -49,7 +49,7 @@ function rangesOf(object: unknown, name: string): PodRange[] {
   return ranges;
 }
 
-function internalAddress(object: unknown): Address | undefined {
+function internalAddress(object: unknown): IpAddress | undefined {
   const path = 'spec.addresses';
   for (const [i, entry] of listAt(object, path, 'a list of addresses').entries()) {
     if (fieldAt(entry, 'type') !== 'InternalIP') continue;

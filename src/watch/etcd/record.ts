@@ -1,8 +1,8 @@
 import {
-  type Address,
   type Cidr,
   formatAddress,
   formatCidr,
+  type IpAddress,
   parseAddress,
   parseCidr,
 } from '../../base/address.ts';
@@ -15,7 +15,7 @@ import type { Malformed } from '../last-good.ts';
 export interface GatewayRecord {
   readonly cluster: string;
   readonly gateway: string;
-  readonly address: Address;
+  readonly address: IpAddress;
   readonly weight: number;
   readonly cidrs: readonly Cidr[];
 }

@@ -1,4 +1,4 @@
-import type { Address, Cidr } from '../../base/address.ts';
+import type { Cidr, IpAddress } from '../../base/address.ts';
 import type { KubernetesObject } from '../kubernetes-api/resource.ts';
 import type { Malformed } from '../last-good.ts';
 import { addressOf, cidrOf, fieldAt, listAt, misfit, wellFormed } from '../object-fields.ts';
@@ -13,7 +13,7 @@ export interface ListedCidr {
 export interface KubernetesNode {
   readonly podCidrs: readonly ListedCidr[];
   /** Underlay address; undefined where it has none and none is needed. */
-  readonly address: Address | undefined;
+  readonly address: IpAddress | undefined;
   /** Whether its labels make it a gateway. */
   readonly matches: boolean;
   readonly ready: boolean;
@@ -67,7 +67,7 @@ export function listedCidrs(object: unknown, path: string): ListedCidr[] {
 }
 
 /** The first of the type and of IPv4. */
-function nodeAddress(object: KubernetesObject, type: AddressType): Address | undefined {
+function nodeAddress(object: KubernetesObject, type: AddressType): IpAddress | undefined {
   const path = 'status.addresses';
   for (const [i, entry] of listAt(object, path, 'a list of addresses').entries()) {
     if (fieldAt(entry, 'type') !== type) continue;

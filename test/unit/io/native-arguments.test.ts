@@ -75,8 +75,8 @@ const capacity = integer(4, -1, 5, CALL_PACKETS_MAX + 1);
 /** The header that is written has 40 bytes of each. */
 const layout6: Parameter = {
   kind: 'int32',
-  valid: Int32Array.of(0, 40, 40, 160, 48, 48),
-  outside: [Int32Array.of(0, 40, 39, 160, 48, 48), Int32Array.of(0, 40, 40, 160, 49, 70)],
+  valid: Int32Array.of(0, 40, 40, 160, 60, 60),
+  outside: [Int32Array.of(0, 40, 39, 160, 60, 60), Int32Array.of(0, 40, 40, 160, 61, 60)],
 };
 /** Four slots of 30 bytes, and four of 70 that begin with what the small ones hold. */
 const LAYOUT = Int32Array.of(0, 30, 30, 120, 70, 70);
