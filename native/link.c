@@ -48,9 +48,11 @@ napi_value link_open(napi_env env, napi_callback_info info) {
 napi_value link_listen(napi_env env, napi_callback_info info) {
   napi_value values[ARGUMENTS_MAX];
   int fd;
-  if (!take_arguments(env, info, 1, values)) return NULL;
+  int protocol;
+  if (!take_arguments(env, info, 2, values)) return NULL;
   if (!take_descriptor(env, values[0], &fd)) return NULL;
-  struct sockaddr_ll name = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
+  if (!take_int(env, values[1], "etherType", 1, UINT16_MAX, &protocol)) return NULL;
+  struct sockaddr_ll name = {.sll_family = AF_PACKET, .sll_protocol = htons((uint16_t)protocol)};
   return give_number(env, bind(fd, (const struct sockaddr *)&name, sizeof name) == 0 ? 0 : -errno);
 }
 

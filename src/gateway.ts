@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Server as LockServer } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { gatewayMetrics } from './admin/gateway-metrics.ts';
@@ -12,6 +13,7 @@ import { failure } from './base/failure.ts';
 import { loadConfig } from './config/load.ts';
 import { planReload } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
+import { underlayFamily } from './config/underlay-family.ts';
 import { Publisher } from './dataplane/publisher.ts';
 import { Fib } from './fib/fib.ts';
 import { PathMtuTable } from './health/path-mtu.ts';
@@ -109,6 +111,7 @@ export class Gateway {
     };
     this.#table = new Table();
     this.#fib = new Fib({
+      hashSeed: randomBytes(4).readUInt32BE(),
       onPeerReleased: (peer, address) => {
         this.#state.plane?.clearPeer(peer);
         this.#state.peerErrors.delete(address);
@@ -465,6 +468,7 @@ export class Gateway {
       cluster: config.cluster.name,
       local: config.cluster.cidrs,
       ownAddresses: this.#netlink?.addresses().map((entry) => entry.address) ?? [],
+      family: underlayFamily(config),
       underlay: underlay?.address ?? null,
       protected: protectedCidrs(config.security.protect, this.#servers.list),
       gatewayGraceMs: config.tunnel.gatewayGrace,

@@ -34,7 +34,7 @@ const KEYS_MAX = 4096;
 export class KeyedBuckets {
   readonly #perSecond: number;
   readonly #burst: number;
-  readonly #buckets = new Map<number, TokenBucket>();
+  readonly #buckets = new Map<number | bigint, TokenBucket>();
 
   constructor(perSecond: number, burst: number) {
     this.#perSecond = perSecond;
@@ -42,7 +42,7 @@ export class KeyedBuckets {
   }
 
   /** Takes one from the bucket of `key` if there is one. */
-  take(key: number, nowMs: number): boolean {
+  take(key: number | bigint, nowMs: number): boolean {
     let bucket = this.#buckets.get(key);
     if (bucket === undefined) {
       if (this.#buckets.size >= KEYS_MAX) this.#forgetFull(nowMs);

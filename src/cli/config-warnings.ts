@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { type Cidr, cidrHolds, cidrKey, formatAddress, formatCidr } from '../base/address.ts';
+import { type Cidr, cidrHolds, cidrKey, formatAddress, formatCidr, type IpAddress } from '../base/address.ts';
 import { LOCAL } from '../config/cross-checks.ts';
 import { formatPath, PROBLEMS_MAX, placesOf } from '../config/document.ts';
 import type { LoadedConfig } from '../config/load.ts';
@@ -70,7 +70,7 @@ function* refusedClaims({ cluster, clusters, underlay }: Config): Iterable<Warni
 
 /** Packets between gateways go through the underlay; an address of our own cluster is behind us. */
 function* gatewaysInside({ cluster, clusters, underlay }: Config): Iterable<Warning> {
-  const holding = (address: number): Cidr | undefined =>
+  const holding = (address: IpAddress): Cidr | undefined =>
     cluster.cidrs.find((cidr) => cidrHolds(cidr, address));
   const ours = underlay.address === 'auto' ? undefined : holding(underlay.address);
   if (ours !== undefined && underlay.address !== 'auto') {

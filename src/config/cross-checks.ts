@@ -3,6 +3,7 @@ import { type Cidr, cidrHolds, formatAddress, type IpAddress } from '../base/add
 import { PROBE_PORT } from '../base/limits.ts';
 import type { Complaint } from './section.ts';
 import { type SourceKey, sourceName } from './source-name.ts';
+import { ofOneFamily } from './underlay-family.ts';
 import { DURATION_MS_MAX, formatDuration } from './units.ts';
 
 /** In sources: our own cluster. */
@@ -13,6 +14,10 @@ type Draft = { readonly [field: string]: unknown };
 
 function mapping(value: unknown): Draft {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Draft) : {};
+}
+
+function isAddress(value: unknown): value is IpAddress {
+  return typeof value === 'number' || typeof value === 'bigint';
 }
 
 function elements(value: unknown): readonly unknown[] {
@@ -41,7 +46,7 @@ export function* eachGatewayOnce(gateways: unknown): Iterable<Complaint> {
   const seen = new Map<IpAddress, number>();
   for (const [i, gateway] of elements(gateways).entries()) {
     const { address } = mapping(gateway);
-    if (typeof address !== 'number') continue;
+    if (!isAddress(address)) continue;
     const first = seen.get(address);
     if (first === undefined) seen.set(address, i);
     else {
@@ -85,6 +90,10 @@ export function* acrossSections(config: unknown): Iterable<Complaint> {
   yield* remoteClusters(mapping(cluster).name, mapping(underlay).address, clusters);
   yield* transitClusters(mapping(cluster).name, mapping(security).transit);
   yield* tunnelAgainstUnderlay(mapping(tunnel), mapping(underlay));
+  yield* ofOneFamily({
+    ...{ underlay: mapping(underlay), tunnel: mapping(tunnel), security: mapping(security) },
+    clusters: elements(clusters).map(mapping),
+  });
   yield* tunnelAddressInside(mapping(tunnel).address, mapping(cluster).cidrs);
   yield* deathAfterProbes(mapping(health));
 }
@@ -165,7 +174,7 @@ function* remoteClusters(ourName: unknown, ourAddress: unknown, clusters: unknow
     }
     for (const [j, gateway] of elements(gateways).entries()) {
       const { address } = mapping(gateway);
-      if (typeof address === 'number' && address === ourAddress) {
+      if (isAddress(address) && address === ourAddress) {
         yield {
           path: ['clusters', i, 'gateways', j, 'address'],
           message: `expected the address of a remote gateway, got ${formatAddress(address)}, which is our own (underlay.address)`,

@@ -12,6 +12,7 @@ import {
   parseCidr,
   parseIpAddress,
 } from '../base/address.ts';
+import { type Address6, cidrHolds6, parseAddress6, parseCidr6 } from '../base/address6.ts';
 import { type LeafDefinition, leaf, Mistake } from './leaf.ts';
 import { LISTEN_EXPECTED, parseListen } from './listen.ts';
 
@@ -35,7 +36,7 @@ const CIDR_LEAF: LeafDefinition<Cidr> = {
   print: formatCidr,
 };
 
-/** What the underlay has, and what only IPv4 is done for. */
+/** What only IPv4 is done for. */
 const CIDR4_LEAF: LeafDefinition<Cidr4> = {
   expected: 'a CIDR such as 10.1.0.0/16',
   json: { type: 'string', pattern: `^${PATTERN4}/\\d{1,2}$` },
@@ -73,16 +74,31 @@ const CIDR_OR_ADDRESS_LEAF: LeafDefinition<Cidr> = {
   read: (raw) => CIDR_LEAF.read(withLength(raw)),
 };
 
-const CIDR4_OR_ADDRESS_LEAF: LeafDefinition<Cidr4> = {
-  ...CIDR4_LEAF,
-  expected: 'a CIDR such as 172.31.0.0/24, or an address',
-  json: { type: 'string', pattern: `^${PATTERN4}(/\\d{1,2})?$` },
-  read: (raw) => CIDR4_LEAF.read(withLength(raw)),
-};
-
 function withLength(raw: unknown): unknown {
   if (typeof raw !== 'string' || raw.includes('/')) return raw;
   return raw.includes(':') ? `${raw}/128` : `${raw}/32`;
+}
+
+/** An IPv6 address that a machine can have and others can send to from elsewhere: RFC 4291 §2.4. */
+function readUnicast6(raw: string): Address6 | Mistake {
+  let address: Address6;
+  try {
+    address = parseAddress6(raw);
+  } catch {
+    return new Mistake(raw.includes('/') ? 'an address has no prefix length' : '');
+  }
+  const unusable = UNUSABLE6.find(({ cidr }) => cidrHolds6(cidr, address));
+  return unusable === undefined ? address : new Mistake(`${formatCidr(unusable.cidr)} is ${unusable.what}`);
+}
+
+const UNUSABLE6 = [
+  { cidr: parseCidr6('::/8'), what: 'no address of a machine' },
+  { cidr: parseCidr6('fe80::/10'), what: 'link-local, which a device has to be named with' },
+  { cidr: parseCidr6('ff00::/8'), what: 'multicast' },
+];
+
+function readEither(raw: unknown): IpAddress | Mistake {
+  return typeof raw === 'string' && raw.includes(':') ? readUnicast6(raw) : readUnicast(raw);
 }
 
 function readAddress(raw: unknown): Address | Mistake {
@@ -111,7 +127,6 @@ const ADDRESS_JSON = { type: 'string', format: 'ipv4' };
 export const cidr = () => leaf(CIDR_LEAF);
 export const cidr4 = () => leaf(CIDR4_LEAF);
 export const cidrOrAddress = () => leaf(CIDR_OR_ADDRESS_LEAF);
-export const cidr4OrAddress = () => leaf(CIDR4_OR_ADDRESS_LEAF);
 export const address = () =>
   leaf<Address>({
     expected: 'an IPv4 address such as 172.31.0.2',
@@ -120,7 +135,27 @@ export const address = () =>
     print: formatAddress,
   });
 
-/** An address, or one word that stands for `meaning`. */
+const IP_ADDRESS_JSON = { anyOf: [ADDRESS_JSON, { type: 'string', format: 'ipv6' }] };
+
+/** Of either family: what an underlay has. */
+export const ipAddress = () =>
+  leaf<IpAddress>({
+    expected: 'an address such as 172.31.0.2 or 2001:db8::2',
+    json: IP_ADDRESS_JSON,
+    read: readEither,
+    print: formatAddress,
+  });
+
+export function ipAddressOr<const T extends string>(word: T) {
+  return leaf<IpAddress | T>({
+    expected: `an address such as 172.31.0.2 or 2001:db8::2, or ${word}`,
+    json: { anyOf: [{ const: word }, ...IP_ADDRESS_JSON.anyOf] },
+    read: (raw) => (raw === word ? word : readEither(raw)),
+    print: (value) => (typeof value === 'string' ? value : formatAddress(value)),
+  });
+}
+
+/** An IPv4 address, or one word that stands for `meaning`. */
 export function addressOr<T extends string | null>(word: string, meaning: T) {
   return leaf<Address | T>({
     expected: `an IPv4 address such as 172.31.0.2, or ${word}`,

@@ -8,13 +8,13 @@ import {
   choice,
   cidr,
   cidr4,
-  cidr4OrAddress,
   cidrOrAddress,
   device,
   flag,
   hostNameOr,
   integer,
   integerOr,
+  ipAddressOr,
   label,
   listenOr,
 } from './fields.ts';
@@ -63,8 +63,13 @@ const clusterSection = section({
 });
 
 const underlaySection = section({
-  address: addressOr('auto', 'auto')
+  address: ipAddressOr('auto')
     .describe('source of the outer header; auto takes the source address of the route to the first gateway')
+    .prefault('auto'),
+  family: choice(['auto', 'ipv4', 'ipv6'])
+    .describe(
+      'addresses of the underlay, of ours and of all gateways; auto is the family of underlay.address, and ipv4 where that is auto too',
+    )
     .prefault('auto'),
   device: device()
     .describe('device of the underlay; auto takes the one that has the address')
@@ -82,7 +87,9 @@ const tunnelSection = section({
     .describe('an overlay address of ours, the source of what this host itself sends into the tunnel')
     .prefault('none'),
   mtu: integerOr('auto', TUNNEL_MTU_MIN, TUNNEL_MTU_MAX)
-    .describe('MTU of the TUN device; auto is the MTU of the underlay device less 20, or 28 with fou')
+    .describe(
+      'MTU of the TUN device; auto is the MTU of the underlay device less 20, 28 with fou, or 40 where that is of IPv6',
+    )
     .prefault('auto'),
   encapsulation: choice(['ipip', 'fou'])
     .describe(
@@ -154,7 +161,7 @@ const tunnelSection = section({
 });
 
 const securitySection = section({
-  decapsulateFrom: list(cidr4OrAddress(), 'CIDRs', 0, DECAPSULATE_FROM_MAX)
+  decapsulateFrom: list(cidrOrAddress(), 'CIDRs', 0, DECAPSULATE_FROM_MAX)
     .describe('further outer sources to accept, besides the gateways of remote clusters')
     .prefault([]),
   innerSource: choice(['strict', 'loose', 'off'])

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { GATEWAY_WEIGHT_MAX, GATEWAYS_MAX, LOCAL_CIDRS_MAX } from '../base/limits.ts';
 import { eachGatewayOnce } from './cross-checks.ts';
-import { address, choice, cidr, flag, gatewayChoice, integer, label, path, pathOr } from './fields.ts';
+import { choice, cidr, flag, gatewayChoice, integer, ipAddress, label, path, pathOr } from './fields.ts';
 import { contextOr, endpoint, keyPrefix, routingProtocol, userOr } from './fields-of-sources.ts';
 import { across, list, section } from './section.ts';
 import { duration, durationOrNever } from './units.ts';
@@ -11,7 +11,7 @@ const ENDPOINTS_MAX = 16;
 const PROTOCOLS_MAX = 16;
 
 export const gatewaySchema = section({
-  address: address().describe('underlay address of a gateway that decapsulates for the cluster'),
+  address: ipAddress().describe('underlay address of a gateway that decapsulates for the cluster'),
   weight: integer(0, GATEWAY_WEIGHT_MAX)
     .describe(
       'share of the flows, in proportion to the weights of the other gateways; 0 sends it none and still accepts what it sends',

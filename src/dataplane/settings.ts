@@ -1,16 +1,19 @@
 import type { IpAddress } from '../base/address.ts';
 import type { Config } from '../config/schema.ts';
+import { underlayFamily } from '../config/underlay-family.ts';
 import type { FibSettings } from '../fib/fib.ts';
 import type { UnderlayProtocol } from '../io/underlay-protocol.ts';
 import { FOU_ENCAPSULATION_BYTES } from '../packet/fou.ts';
 import { IPIP_ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import { IPIP6_ENCAPSULATION_BYTES } from '../packet/ipip6.ts';
 
 /** IPv4's largest packet: a loopback device has a larger MTU than that. */
 const LINK_MTU_MAX = 65_535;
 
 /** What encapsulation adds to a packet. */
-export function encapsulationBytes({ tunnel }: Config): number {
-  return tunnel.encapsulation === 'ipip' ? IPIP_ENCAPSULATION_BYTES : FOU_ENCAPSULATION_BYTES;
+export function encapsulationBytes(config: Config): number {
+  if (underlayFamily(config) === 'ipv6') return IPIP6_ENCAPSULATION_BYTES;
+  return config.tunnel.encapsulation === 'ipip' ? IPIP_ENCAPSULATION_BYTES : FOU_ENCAPSULATION_BYTES;
 }
 
 /** What the underlay sockets take. */

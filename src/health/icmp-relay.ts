@@ -1,4 +1,4 @@
-import type { IpAddress } from '../base/address.ts';
+import type { Address, IpAddress } from '../base/address.ts';
 import { KeyedBuckets, TokenBucket } from '../base/token-bucket.ts';
 import { SENT_HEAD_BYTES } from '../dataplane/sent-headers.ts';
 import { readU16, readU32 } from '../packet/bytes.ts';
@@ -77,7 +77,7 @@ export interface IcmpRelaySetup {
   /** Whether an address is our cluster's: a forged error must not make us write to anybody else. */
   readonly isLocal: (address: IpAddress) => boolean;
   /** An ICMP message, from its type on; the kernel writes the IPv4 header. */
-  readonly send: (destination: IpAddress, message: Uint8Array) => void;
+  readonly send: (destination: Address, message: Uint8Array) => void;
   /**
    * What is known of a packet that went to `gateway` with this outer ID, and begins with the 8 bytes at `at` of `bytes`: its header and 8
    * bytes behind it, to `out`. False where nothing is.
@@ -122,7 +122,7 @@ export class IcmpRelay {
   /**
    * `packet` is an error that quotes, from `quote` on, a packet of ours to `peer` (IcmpFeed has checked that).
    */
-  relay(packet: Uint8Array, quote: number, peer: IpAddress, path: KnownPath, nowMs: number): void {
+  relay(packet: Uint8Array, quote: number, peer: Address, path: KnownPath, nowMs: number): void {
     const icmp = quote - ICMP_HEADER.BYTES;
     const [type, code] = [packet[icmp + ICMP_HEADER.TYPE]!, packet[icmp + ICMP_HEADER.CODE]!];
     const header = relayedHeader(type, code, readU32(packet, icmp + ICMP_HEADER.REST), path);
@@ -145,7 +145,7 @@ export class IcmpRelay {
   }
 
   /** The beginning of the inner packet: as it is quoted, or, where that is no more than 8 bytes, as it was sent. */
-  #innerOf(packet: Uint8Array, quote: number, peer: IpAddress): Uint8Array | undefined {
+  #innerOf(packet: Uint8Array, quote: number, peer: Address): Uint8Array | undefined {
     const end = totalLength(packet, 0);
     const quoted = quotedInnerAt(packet, quote, end);
     if (quoted >= 0) return packet.subarray(quoted, end);

@@ -9,6 +9,13 @@ export const PATH_MTU_EXPIRY_MS = 10 * 60_000;
  */
 export const PATH_MTU_BYTES_MIN = 576 + 20;
 
+/** The same of IPv6, whose links all carry as much: RFC 8200 §5, RFC 8201 §4. */
+export const PATH_MTU6_BYTES_MIN = 1280;
+
+export function pathMtuMin(peer: IpAddress): number {
+  return typeof peer === 'number' ? PATH_MTU_BYTES_MIN : PATH_MTU6_BYTES_MIN;
+}
+
 /** Peers with a learned path MTU at a time; the oldest makes room. An attacker who can quote our packets must not grow memory. */
 export const PATH_MTU_PEERS_MAX = 65_536;
 
@@ -32,7 +39,7 @@ export class PathMtuTable {
   readonly #learned = new Map<IpAddress, Learned>();
   #ignored = 0;
 
-  /** Reports that were ignored because they asked for less than PATH_MTU_BYTES_MIN or for no change. */
+  /** Reports that were ignored because they asked for less than every path carries, or for no change. */
   get ignored(): number {
     return this.#ignored;
   }
@@ -42,10 +49,10 @@ export class PathMtuTable {
    * next plateau below `sentBytes` is taken.
    */
   report(peer: IpAddress, mtuBytes: number, sentBytes: number, nowMs: number): PathMtuChange | undefined {
-    const value = mtuBytes === 0 ? plateauBelow(sentBytes) : mtuBytes;
+    const value = mtuBytes === 0 && typeof peer === 'number' ? plateauBelow(sentBytes) : mtuBytes;
     const known = this.#learned.get(peer);
     if (
-      value < PATH_MTU_BYTES_MIN ||
+      value < pathMtuMin(peer) ||
       value >= sentBytes ||
       // Probes say the same, and go on saying it.
       (known?.source === 'probe' && value === known.pathMtuBytes) ||

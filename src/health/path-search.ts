@@ -1,5 +1,3 @@
-import { PATH_MTU_BYTES_MIN } from './path-mtu.ts';
-
 /** Sizes of a round: with eight the range of an Ethernet MTU is searched to the byte in four rounds, that of jumbo frames in five. */
 const SIZES = 8;
 
@@ -53,6 +51,7 @@ interface Confirmation {
  * larger one is tried.
  */
 export class PathSearch {
+  readonly #bytesMin: number;
   #linkMtuBytes: number;
   /** The largest size known to arrive, 0 = none yet; and one known, or taken, not to. */
   #low = 0;
@@ -68,7 +67,9 @@ export class PathSearch {
   #reported = 0;
   #distrustUntilMs = 0;
 
-  constructor(linkMtuBytes: number, nowMs: number) {
+  /** `bytesMin`: every path carries as much. */
+  constructor(linkMtuBytes: number, bytesMin: number, nowMs: number) {
+    this.#bytesMin = bytesMin;
     this.#linkMtuBytes = linkMtuBytes;
     this.#high = linkMtuBytes + 1;
     this.#startsMs = nowMs;
@@ -102,11 +103,11 @@ export class PathSearch {
   }
 
   /**
-   * A probe of this size, which left at `sentMs`, arrived. One below PATH_MTU_BYTES_MIN says that the path lives, and that what left before it
+   * A probe of this size, which left at `sentMs`, arrived. One that every path carries says that the path lives, and that what left before it
    * and has not arrived is lost.
    */
   answered(bytes: number, sentMs: number, nowMs: number): void {
-    if (bytes < PATH_MTU_BYTES_MIN) {
+    if (bytes < this.#bytesMin) {
       this.#smallSinceMiss += 1;
       if (this.#round !== undefined && sentMs >= this.#round.triedMs) this.#round.isOver = true;
       if (this.#confirmation !== undefined && sentMs >= this.#confirmation.sentMs)
@@ -204,7 +205,7 @@ export class PathSearch {
 
   #openRound(nowMs: number): void {
     this.#round = {
-      sizes: spread(Math.max(this.#low, PATH_MTU_BYTES_MIN - 1), this.#high),
+      sizes: spread(Math.max(this.#low, this.#bytesMin - 1), this.#high),
       answered: new Set(),
       tries: 0,
       triedMs: nowMs,

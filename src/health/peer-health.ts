@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { formatAddress, type IpAddress } from '../base/address.ts';
+import { familyOf, formatAddress, type IpAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -11,7 +11,7 @@ import { PlainProbeSocket } from '../io/plain-probe-socket.ts';
 import { ProbeSocket } from '../io/probe-socket.ts';
 import type { PathMtuTable } from './path-mtu.ts';
 import type { PeerHealthState } from './peer-probes.ts';
-import { type Probe, probePayload, writeProbe } from './probe-packet.ts';
+import { type Probe, probePayload, writeProbe, writeProbe6 } from './probe-packet.ts';
 import { type ProbeCounts, Prober, type ProbeSettings } from './prober.ts';
 
 export interface PeerHealthSetup {
@@ -60,7 +60,8 @@ export class PeerHealth {
   /** From now on the gateways of the FIB image are probed. Returns why they are not, if they cannot be. */
   open(native: Native): string | undefined {
     try {
-      this.#socket = new ProbeSocket(native);
+      const address = this.#setup.underlay()?.address;
+      this.#socket = new ProbeSocket(native, address === undefined ? 'ipv4' : familyOf(address));
       this.#bindPlain();
       return undefined;
     } catch (thrown) {
@@ -158,7 +159,10 @@ export class PeerHealth {
     const { ttl, dscp } = this.#setup.config().tunnel;
     const outer = { ttl, dscp, udpPort: this.#setup.fib.udpPortOf(peer) };
     const { view, bytes: room } = socket;
-    socket.send(source, peer, writeProbe(view, room, source, peer, probe, bytes, outer));
+    if (typeof source === 'number' && typeof peer === 'number')
+      socket.send(source, peer, writeProbe(view, room, source, peer, probe, bytes, outer));
+    else if (typeof source === 'bigint' && typeof peer === 'bigint')
+      socket.send(source, peer, writeProbe6(view, room, source, peer, probe, bytes, outer));
   }
 
   #use(peer: IpAddress, isUsed: boolean, health: PeerHealthState): void {

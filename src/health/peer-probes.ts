@@ -1,6 +1,7 @@
 import type { IpAddress } from '../base/address.ts';
 import { PROBE_BYTES_MIN, PROBE_KIND } from '../packet/probe.ts';
 import { Liveness, type LivenessState, type LivenessTimes } from './liveness.ts';
+import { pathMtuMin } from './path-mtu.ts';
 import { PathSearch } from './path-search.ts';
 import type { Probe } from './probe-packet.ts';
 import { RoundTrips } from './round-trips.ts';
@@ -83,7 +84,7 @@ export class PeerProbes {
   constructor(setup: PeerProbesSetup, nowMs: number) {
     this.#setup = setup;
     this.#liveness = new Liveness(nowMs);
-    this.#search = new PathSearch(setup.linkMtuBytes, nowMs);
+    this.#search = new PathSearch(setup.linkMtuBytes, pathMtuMin(setup.address), nowMs);
     this.#smallDueMs = nowMs;
   }
 

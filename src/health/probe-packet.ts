@@ -1,9 +1,12 @@
+import { wordsOf } from '../base/address6.ts';
 import { PROBE_PORT } from '../base/limits.ts';
 import { readU16, readU32, writeU16, writeU32 } from '../packet/bytes.ts';
 import { foldSum, internetChecksum, sumBytes } from '../packet/checksum.ts';
 import { FOU, FOU_ENCAPSULATION_BYTES, fouSourcePort, writeFouHeader } from '../packet/fou.ts';
 import { encapsulate, IPIP_ENCAPSULATION_BYTES } from '../packet/ipip.ts';
+import { encapsulate6, IPIP6_ENCAPSULATION_BYTES } from '../packet/ipip6.ts';
 import { IPV4, PROTOCOL } from '../packet/ipv4.ts';
+import { IPV6, isIpv6 } from '../packet/ipv6.ts';
 import {
   PROBE_FIELD,
   PROBE_KIND,
@@ -62,16 +65,7 @@ export function writeProbe(
   writeU16(bytes, inner + IPV4.CHECKSUM, internetChecksum(bytes, inner, IPV4.HEADER_BYTES));
   const udp = inner + IPV4.HEADER_BYTES;
   const udpBytes = innerBytes - IPV4.HEADER_BYTES;
-  writeU16(bytes, udp + PROBE_UDP.SOURCE_PORT, PROBE_PORT);
-  writeU16(bytes, udp + PROBE_UDP.DESTINATION_PORT, PROBE_PORT);
-  writeU16(bytes, udp + PROBE_UDP.LENGTH, udpBytes);
-  const at = udp + PROBE_UDP.HEADER_BYTES;
-  writePayload(bytes, at, probe);
-  // RFC 768: over a pseudo header too; padding of zeros adds nothing. A sum of 0 is sent as its other form, for 0 means none.
-  const addresses = sumBytes(bytes, inner + IPV4.SOURCE, 8);
-  const sum =
-    addresses + PROTOCOL.UDP + udpBytes + sumBytes(bytes, udp, PROBE_UDP.HEADER_BYTES + PROBE_PAYLOAD_BYTES);
-  writeU16(bytes, udp + PROBE_UDP.CHECKSUM, ~foldSum(sum) & 0xffff || 0xffff);
+  writeDatagram(bytes, udp, udpBytes, sumBytes(bytes, inner + IPV4.SOURCE, 8), probe);
   const tos = dscp === 'inherit' ? TOS : dscp << 2;
   const outerTtl = ttl === 'inherit' ? TTL : ttl;
   const id = probe.sequence & 0xffff;
@@ -83,6 +77,52 @@ export function writeProbe(
     encapsulate(view, at, lengthBytes - at, source, peer, tos, outerTtl, id, IPV4.DF, PROTOCOL.UDP);
   }
   return lengthBytes;
+}
+
+/** The same on an IPv6 underlay; `udpPort` does not count. RFC 8200 §8.1: over IPv6 the checksum of UDP is no choice. */
+export function writeProbe6(
+  view: DataView,
+  bytes: Uint8Array,
+  source: bigint,
+  peer: bigint,
+  probe: Probe,
+  lengthBytes: number,
+  { ttl, dscp }: Pick<OuterFields, 'ttl' | 'dscp'> = { ttl: 'inherit', dscp: 'inherit' },
+): number {
+  const inner = IPIP6_ENCAPSULATION_BYTES;
+  const udpBytes = lengthBytes - inner - IPV6.HEADER_BYTES;
+  bytes.fill(0, 0, lengthBytes);
+  const ours = Uint32Array.from(wordsOf(source));
+  const theirs = Uint32Array.from(wordsOf(peer));
+  const innerTo = probe.kind === PROBE_KIND.REFLECTED ? ours : theirs;
+  const label = probe.keyLow & 0xf_ffff;
+  const udp = inner + IPV6.HEADER_BYTES;
+  encapsulate6(view, udp, udpBytes, ours, 0, innerTo, 0, TOS, label, TTL, PROTOCOL.UDP);
+  const addresses = sumBytes(bytes, inner + IPV6.SOURCE, 2 * IPV6.ADDRESS_BYTES);
+  writeDatagram(bytes, udp, udpBytes, addresses, probe);
+  const tos = dscp === 'inherit' ? TOS : dscp << 2;
+  const hopLimit = ttl === 'inherit' ? TTL : ttl;
+  const innerBytes = lengthBytes - inner;
+  encapsulate6(view, inner, innerBytes, ours, 0, theirs, 0, tos, label, hopLimit, PROTOCOL.IPV6);
+  return lengthBytes;
+}
+
+/** The UDP header at `udp` and what is behind it; `addresses` is the sum of those in the header before it. */
+function writeDatagram(
+  bytes: Uint8Array,
+  udp: number,
+  udpBytes: number,
+  addresses: number,
+  probe: Probe,
+): void {
+  writeU16(bytes, udp + PROBE_UDP.SOURCE_PORT, PROBE_PORT);
+  writeU16(bytes, udp + PROBE_UDP.DESTINATION_PORT, PROBE_PORT);
+  writeU16(bytes, udp + PROBE_UDP.LENGTH, udpBytes);
+  writePayload(bytes, udp + PROBE_UDP.HEADER_BYTES, probe);
+  // RFC 768: over a pseudo header too; padding of zeros adds nothing. A sum of 0 is sent as its other form, for 0 means none.
+  const sum =
+    addresses + PROTOCOL.UDP + udpBytes + sumBytes(bytes, udp, PROBE_UDP.HEADER_BYTES + PROBE_PAYLOAD_BYTES);
+  writeU16(bytes, udp + PROBE_UDP.CHECKSUM, ~foldSum(sum) & 0xffff || 0xffff);
 }
 
 function writePayload(bytes: Uint8Array, at: number, probe: Probe): void {
@@ -109,9 +149,10 @@ export function readProbePayload(payload: Uint8Array): Probe | undefined {
   return readFields(payload, 0);
 }
 
-/** The fields of a packet for which isProbe gave 1; undefined for one of another version. */
+/** The fields of a packet for which isProbe or isProbe6 gave 1; undefined for one of another version. */
 export function readProbe(bytes: Uint8Array, at: number): Probe | undefined {
-  return readFields(bytes, at + IPV4.HEADER_BYTES + PROBE_UDP.HEADER_BYTES);
+  const header = isIpv6(bytes, at) ? IPV6.HEADER_BYTES : IPV4.HEADER_BYTES;
+  return readFields(bytes, at + header + PROBE_UDP.HEADER_BYTES);
 }
 
 function readFields(bytes: Uint8Array, payload: number): Probe | undefined {

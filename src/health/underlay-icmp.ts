@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { IpAddress } from '../base/address.ts';
+import type { Address, IpAddress } from '../base/address.ts';
 import { addressAt6 } from '../base/address6.ts';
 import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
@@ -9,6 +9,7 @@ import { ICMP6 } from '../packet/icmp6.ts';
 import { IPV6 } from '../packet/ipv6.ts';
 import { IcmpFeed } from './icmp-feed.ts';
 import { IcmpRelay, type IcmpRelayCounts, type IcmpRelaySetup } from './icmp-relay.ts';
+import { Icmp6Feed } from './icmp6-feed.ts';
 import type { PathMtuChange, PathMtuTable } from './path-mtu.ts';
 
 /** There where the kernel has IPv6, whatever is enabled. */
@@ -35,6 +36,8 @@ export interface UnderlayIcmpSetup {
 export class UnderlayIcmp {
   readonly #feed: IcmpFeed;
   readonly #relay: IcmpRelay;
+  readonly #feed6: Icmp6Feed;
+  readonly #source: UnderlayIcmpSetup['source'];
   #socket: IcmpSocket | undefined;
   /** None on a host without IPv6, which has nobody to send to. */
   #socket6: Icmp6Socket | undefined;
@@ -43,6 +46,8 @@ export class UnderlayIcmp {
   constructor(setup: UnderlayIcmpSetup) {
     this.#relay = new IcmpRelay({ ...setup, send: this.send }, setup.clock.nowMs());
     this.#feed = new IcmpFeed({ ...setup, relay: this.#relay });
+    this.#feed6 = new Icmp6Feed({ ...setup, send: this.send, send6: this.send6 });
+    this.#source = setup.source;
   }
 
   /** Without a socket packets flow; only ICMP errors are neither sent nor heard. Returns why there is none. */
@@ -51,6 +56,8 @@ export class UnderlayIcmp {
       this.#socket = IcmpSocket.open();
       this.#socket.onReceive((packet) => this.#feed.receive(packet));
       if (existsSync(IPV6_OF_KERNEL)) this.#socket6 = Icmp6Socket.open();
+      if (typeof this.#source() === 'bigint')
+        this.#socket6?.listen((message, router) => this.#feed6.receive(message, router));
       return undefined;
     } catch (thrown) {
       return messageOf(thrown);
@@ -58,7 +65,7 @@ export class UnderlayIcmp {
   }
 
   /** Never throws; what cannot be sent is counted. */
-  readonly send = (destination: IpAddress, message: Uint8Array): void => {
+  readonly send = (destination: Address, message: Uint8Array): void => {
     const failure = this.#socket === undefined || this.#socket.send(destination, message);
     if (failure !== undefined) this.#unsent += 1;
   };
@@ -85,8 +92,16 @@ export class UnderlayIcmp {
   }
 
   get counts(): UnderlayIcmpCounts {
-    const { accepted, ignored } = this.#feed;
-    return { accepted, ignored, ...this.#relay.counts };
+    const [one, other] = [this.#relay.counts, this.#feed6.counts];
+    return {
+      accepted: this.#feed.accepted + this.#feed6.accepted,
+      ignored: this.#feed.ignored + this.#feed6.ignored,
+      relayed: one.relayed + other.relayed,
+      notForSender: one.notForSender + other.notForSender,
+      unknownSender: one.unknownSender + other.unknownSender,
+      unanswerable: one.unanswerable + other.unanswerable,
+      overLimit: one.overLimit + other.overLimit,
+    };
   }
 }
 

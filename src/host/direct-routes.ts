@@ -225,10 +225,10 @@ export class DirectRoutes {
     if (gateways === undefined || directMetric(tunnelMetric) < 0) return undefined;
     // Weight 0: it may still send to us, and gets nothing.
     const used = gateways.filter((gateway) => gateway.weight > 0);
-    const near = used.filter((gateway) => segment.isOnLink(gateway.address));
+    const near = used.filter(isIpv4).filter((gateway) => segment.isOnLink(gateway.address));
     if (near.length > 0 && near.length < used.length) this.#mixed.add(key);
     if (used.length === 0 || near.length < used.length || used.length > HOPS_MAX) return undefined;
-    return waysTo(used);
+    return waysTo(near);
   }
 
   #install(how: 'addRoutes' | 'replaceRoutes', rows: readonly DirectRow[]): void {
@@ -260,7 +260,8 @@ export class DirectRoutes {
 
   #forgetUnused(): void {
     const used = new Set<Address>();
-    for (const gateways of this.#wanted.values()) for (const { address } of gateways) used.add(address);
+    for (const gateways of this.#wanted.values())
+      for (const { address } of gateways.filter(isIpv4)) used.add(address);
     this.#setup.segment.keepOnly(used);
   }
 
@@ -292,8 +293,17 @@ export class DirectRoutes {
   }
 }
 
+interface Near {
+  readonly address: Address;
+  readonly weight: number;
+}
+
+function isIpv4(gateway: Gateways[number]): gateway is Near {
+  return typeof gateway.address === 'number';
+}
+
 /** Weights up to HOP_WEIGHT_MAX are the kernel's as they are; larger ones are scaled down, and none becomes 0. */
-export function waysTo(gateways: Gateways): readonly RowWay[] {
+export function waysTo(gateways: readonly Near[]): readonly RowWay[] {
   if (gateways.length === 1) return [{ gateway: gateways[0]!.address, weight: 1 }];
   const largest = Math.max(...gateways.map((gateway) => gateway.weight));
   const scale = Math.min(1, HOP_WEIGHT_MAX / largest);

@@ -1,4 +1,4 @@
-import type { Cidr4 } from '../base/address.ts';
+import type { Cidr } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { Doubt } from './segment.ts';
 
@@ -11,13 +11,13 @@ const REST_FACTOR = 10;
 /** More prefixes than this are taken for all there are: comparing each gateway with each of them would cost more than asking. */
 export const DOUBTS_MAX = 64;
 
-const ALL: readonly Cidr4[] = [{ address: 0, prefixLength: 0 }];
+const ALL: readonly Cidr[] = [{ address: 0, prefixLength: 0 }];
 
 /** Gathers what may have changed, until there was time to look. */
 export class Doubts {
   readonly #clock: Clock;
   readonly #look: (doubt: Doubt) => void;
-  #gathered: Cidr4[] | 'everything' = [];
+  #gathered: Cidr[] | 'everything' = [];
   #timer: Timer | undefined;
   #notBeforeMs = 0;
 

@@ -1,3 +1,4 @@
+import type { Address } from '../base/address.ts';
 import type { Fib } from '../fib/fib.ts';
 import { PEERS_MAX } from '../fib/layout.ts';
 import type { Native } from '../io/native.ts';
@@ -33,7 +34,7 @@ export class PacketTransmit {
       logger: setup.logger,
       table: this.table,
       source: setup.source,
-      peers: () => fib.peerAddresses(),
+      peers: () => ipv4Peers(fib),
       subscribe: (groups, listener) => new NetlinkSubscription(native, groups, listener, protocol),
     });
   }
@@ -50,4 +51,10 @@ export class PacketTransmit {
     this.nextHops.close();
     for (const descriptor of this.#descriptors.splice(0)) this.#native.close(descriptor);
   }
+}
+
+/** All there are: with `tunnel.transmit: packet` the underlay is of IPv4. */
+function* ipv4Peers(fib: Fib): Generator<{ index: number; address: Address }> {
+  for (const { index, address } of fib.peerAddresses())
+    if (typeof address === 'number') yield { index, address };
 }

@@ -1,4 +1,4 @@
-import { type Address, type Cidr4, cidrHolds } from '../base/address.ts';
+import { type Address, type Cidr, cidrHolds, type IpAddress } from '../base/address.ts';
 import type { Netlink } from '../io/netlink.ts';
 import { BEHIND_DEFAULT_ROUTE, type Underlay } from './underlay.ts';
 
@@ -12,7 +12,7 @@ export const SEGMENT_GATEWAYS_MAX = 65_536;
 export const NEAR_GATEWAYS_MAX = 4096;
 
 /** What may have changed: everything about the underlay device, or only the ways to the addresses in these prefixes. */
-export type Doubt = 'everything' | readonly Cidr4[];
+export type Doubt = 'everything' | readonly Cidr[];
 
 /**
  * Which gateways are on the underlay device's own segment: the kernel sends to them without a next hop. The kernel is asked rather than
@@ -100,7 +100,7 @@ export class Segment {
     return isNear;
   }
 
-  #isWithoutNextHop(address: Address): boolean {
+  #isWithoutNextHop(address: IpAddress): boolean {
     const answer = this.#netlink.routeTo(address);
     if (answer === undefined || answer.isLocal) return false;
     return answer.deviceIndex === this.#deviceIndex && answer.gateway === undefined;
@@ -113,6 +113,6 @@ export class Segment {
   #askDevice(): boolean {
     const link = this.#netlink.links().find((candidate) => candidate.index === this.#deviceIndex);
     if (link === undefined || !link.isShared || !link.isUp) return false;
-    return !this.#isWithoutNextHop(BEHIND_DEFAULT_ROUTE);
+    return !this.#isWithoutNextHop(BEHIND_DEFAULT_ROUTE.ipv4);
   }
 }

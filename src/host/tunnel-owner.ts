@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
+import { underlayFamily } from '../config/underlay-family.ts';
 import type { SlowPath } from '../dataplane/plane.ts';
 import type { HostRoutes } from '../dataplane/publisher.ts';
 import { fibSettings } from '../dataplane/settings.ts';
@@ -164,6 +165,7 @@ export class TunnelOwner implements HostRoutes {
     const towards = this.#towards === undefined ? [] : [this.#towards, ...firstGateways(table, TOWARDS_MAX)];
     return {
       address: underlay.address,
+      family: underlayFamily(config()),
       device: underlay.device,
       towards,
       tunnelDevice: tunnel.device,

@@ -1,4 +1,5 @@
-import { formatAddress } from '../base/address.ts';
+import { type Address, formatAddress } from '../base/address.ts';
+import { assert } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
@@ -150,6 +151,13 @@ export function tunnelMtu(config: Config, underlayMtuBytes: number): number {
   return mtu === 'auto' ? underlayMtuBytes - encapsulationBytes(config) : mtu;
 }
 
+/** For what an IPv6 underlay is refused by the configuration (config/underlay-family.ts). */
+function ipv4Of(follower: UnderlayFollower): Address {
+  const { address } = follower.current;
+  assert(typeof address === 'number', 'the underlay is of IPv4');
+  return address;
+}
+
 function encapsulationOf({ config, follower }: TunnelParts): Encapsulation {
   return typeof follower.current.address === 'bigint' ? 'ipip6' : config.tunnel.encapsulation;
 }
@@ -169,7 +177,7 @@ function packetTransmit({
     fib,
     clock,
     logger,
-    source: () => follower.current.address,
+    source: () => ipv4Of(follower),
     sendBufferBytes: config.tunnel.sendBuffer,
     protocol: config.routes.protocol,
   });
@@ -220,7 +228,7 @@ function workerPlane(
 function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: UnderlaySocket[]): Dataplane {
   const { native, config, follower, fib, clock, slowPath } = parts;
   const options = {
-    address: follower.current.address,
+    address: ipv4Of(follower),
     receiveBufferBytes: config.tunnel.receiveBuffer,
     sendBufferBytes: config.tunnel.sendBuffer,
   };
@@ -234,7 +242,7 @@ function portablePlane(parts: TunnelParts, device: TunnelDevice, sockets: Underl
     native,
     device: queue,
     deviceDescriptor: queue.fd,
-    encapsulation: encapsulationOf(parts),
+    encapsulation: config.tunnel.encapsulation,
     underlay: socket,
     underlayIpv6: ipv6,
     coalesceFeatures: device.coalesceFeatures,

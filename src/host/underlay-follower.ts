@@ -4,7 +4,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Netlink } from '../io/netlink.ts';
 import { OWN_ADDRESSES_MAX } from '../io/worker-share.ts';
 import type { Doubt } from './segment.ts';
-import { BEHIND_DEFAULT_ROUTE, findUnderlay, type Underlay, type UnderlayWish } from './underlay.ts';
+import { askedOf, findUnderlay, type Underlay, type UnderlayWish } from './underlay.ts';
 
 /** How long packets to an address that was ours are taken, so that peers have time to learn the new one. */
 export const ADDRESS_GRACE_MS = 30_000;
@@ -58,9 +58,9 @@ export class UnderlayFollower {
   /** Whether `check` could find something else after such a change of the host's routes. */
   concerns(doubt: Doubt): boolean {
     if (doubt === 'everything') return true;
-    const { address, towards } = this.#setup.wish();
-    if (address !== 'auto') return false;
-    return [...towards, BEHIND_DEFAULT_ROUTE].some((asked) => doubt.some((cidr) => cidrHolds(cidr, asked)));
+    const wish = this.#setup.wish();
+    if (wish.address !== 'auto') return false;
+    return askedOf(wish).some((asked) => doubt.some((cidr) => cidrHolds(cidr, asked)));
   }
 
   /** Looks again. Returns what changed, or undefined. Throws nothing. */

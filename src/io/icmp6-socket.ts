@@ -13,13 +13,16 @@ import {
 
 const PROTOCOL_ICMPV6 = 58;
 
-/** Nothing is received, but the package wants a buffer. */
-const BUFFER_BYTES = 64;
+/** An error quotes no more than makes it 1280 bytes long (RFC 4443 §2.4 (c)); longer ones are cut off. */
+const BUFFER_BYTES = 1280;
 
 /** All 256 types are blocked (RFC 3542 §3.2, where Linux has the bits the other way round): what comes back is the kernel's. */
 const NO_TYPES = new Uint8Array(32).fill(0xff);
 
-/** Sends ICMPv6 errors to local hosts, as IcmpSocket does for IPv4. Main thread only. */
+/** All but the errors: unreachable, packet too big, time exceeded, parameter problem. */
+const ERRORS_ONLY = NO_TYPES.with(0, 0xff & ~0b1_1110);
+
+/** Sends ICMPv6 errors to local hosts, as IcmpSocket does for IPv4, and on an IPv6 underlay hears its errors. Main thread only. */
 export class Icmp6Socket {
   readonly #socket: RawSocket;
   #closed = false;
@@ -50,6 +53,13 @@ export class Icmp6Socket {
       const errno = errnoOfText(messageOf(error));
       return new IoError('sendto', errno === 0 ? 'EAGAIN' : errnoName(errno), text, messageOf(error));
     }
+  }
+
+  /** Calls `handler` for each ICMPv6 error that this host receives, from its type on. Once. */
+  listen(handler: (message: Uint8Array, source: string) => void): void {
+    this.#socket.setOption(SOCKET_LEVEL.ICMPV6, SOCKET_OPTION.ICMP6_FILTER, ERRORS_ONLY, ERRORS_ONLY.length);
+    this.#socket.on('message', handler);
+    this.#socket.wrap.pause(false, true);
   }
 
   /** Idempotent. */

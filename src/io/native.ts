@@ -135,8 +135,8 @@ export interface Native {
 
   /** A packet socket (AF_PACKET, SOCK_DGRAM) that receives nothing. `sendBufferBytes` as of `rawOpen`. */
   linkOpen(sendBufferBytes: number): number;
-  /** From now on it receives the IPv4 packets that come in on any device and that its filter (`rawFilter`) lets through; `rawReceive` reads them. */
-  linkListen(fd: number): number;
+  /** From now on it receives the packets of an EtherType that come in on any device and that its filter (`rawFilter`) lets through; `rawReceive` reads them. */
+  linkListen(fd: number, etherType: number): number;
   /**
    * Sends packets whose outer headers are complete to the next hops that `hops` (the words of a NextHopTable) has for `peer[i]` and
    * `address[i]`, up to the first that it does not know: -EDESTADDRREQ when that is packet `from`. A packet for which the device's queue

@@ -84,8 +84,8 @@ export interface RouteRow {
   readonly table: number;
   readonly metric: number;
   readonly protocol: number;
-  /** 0 or absent: the kernel chooses, as it always does for IPv6. */
-  readonly source?: Address | undefined;
+  /** 0 or absent: the kernel chooses. */
+  readonly source?: IpAddress | undefined;
   /** ROUTE_TYPE; UNICAST when absent. */
   readonly type?: number;
 }
@@ -268,7 +268,7 @@ function writeRow(writer: MessageWriter, row: RouteRow, isRemoval: boolean): voi
   if (row.gateway !== undefined) writer.attributeAddress(RTA.GATEWAY, row.gateway);
   // Compared on removal too: a route whose source was changed by hand would stay behind.
   if (!isRemoval && row.source !== undefined && row.source !== 0)
-    writer.attributeAddress(RTA.PREFERRED_SOURCE, row.source);
+    writeAddress(writer, RTA.PREFERRED_SOURCE, row.source);
 }
 
 /** Each way is a struct rtnexthop, as `readHops` reads it. */

@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { Address, IpAddress } from '../base/address.ts';
 import { assert } from '../base/assert.ts';
 
 /**
@@ -43,12 +43,12 @@ export class NextHopTable {
     this.#write(peer, 0, 0, 0, 0);
   }
 
-  has(peer: number, address: Address): boolean {
-    return hasNextHop(this.#words, peer, address);
+  has(peer: number, address: IpAddress): boolean {
+    return typeof address === 'number' && hasNextHop(this.#words, peer, address);
   }
 
   /** How many of these have a next hop. */
-  countKnown(peers: Iterable<{ readonly index: number; readonly address: Address }>): number {
+  countKnown(peers: Iterable<{ readonly index: number; readonly address: IpAddress }>): number {
     let count = 0;
     for (const { index, address } of peers) if (this.has(index, address)) count += 1;
     return count;

@@ -1,5 +1,5 @@
 import { createSocket, type Socket } from 'node:dgram';
-import { formatAddress, type IpAddress, parseAddress } from '../base/address.ts';
+import { formatAddress, type IpAddress, parseIpAddress } from '../base/address.ts';
 import { PROBE_PORT } from '../base/limits.ts';
 
 /**
@@ -20,13 +20,13 @@ export class PlainProbeSocket {
     if (address === this.#address) return;
     this.close();
     this.#address = address;
-    const socket = createSocket('udp4');
+    const socket = createSocket(typeof address === 'number' ? 'udp4' : 'udp6');
     // Another program may have the port, and an address that is not here yet comes with the next change.
     socket.on('error', () => {
       socket.close();
       if (this.#socket === socket) this.#socket = undefined;
     });
-    socket.on('message', (payload, from) => this.#onMessage(parseAddress(from.address), payload));
+    socket.on('message', (payload, from) => this.#onMessage(parseIpAddress(from.address), payload));
     socket.bind(PROBE_PORT, formatAddress(address));
     socket.unref();
     this.#socket = socket;

@@ -1,8 +1,15 @@
-import type { IpAddress } from '../base/address.ts';
+import type { Family, IpAddress } from '../base/address.ts';
+import { wordsOf } from '../base/address6.ts';
 import { IoError } from '../base/errors.ts';
 import { PROBE_PORT } from '../base/limits.ts';
 import { IPV4, PROTOCOL } from '../packet/ipv4.ts';
-import { PROBE_DESTINATION_PORT_AT, PROBE_INNER_BYTES } from '../packet/probe.ts';
+import { IPV6 } from '../packet/ipv6.ts';
+import {
+  PROBE_DESTINATION_PORT_AT,
+  PROBE_INNER_BYTES,
+  PROBE_UDP,
+  PROBE6_INNER_BYTES,
+} from '../packet/probe.ts';
 import { Batch, PACKET_BYTES_MAX } from './batch.ts';
 import { errnoName } from './errno.ts';
 import type { Native } from './native.ts';
@@ -26,16 +33,19 @@ export class ProbeSocket {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   readonly #native: Native;
+  readonly #family: Family;
   readonly #fd: number;
   readonly #batch: Batch;
   #source: IpAddress | undefined;
   #listening: { readonly fd: number; readonly watcher: object } | undefined;
   #failed = 0;
 
-  /** Throws an IoError. */
-  constructor(native: Native) {
+  /** Of the family of the underlay. Throws an IoError. */
+  constructor(native: Native, family: Family) {
     this.#native = native;
-    this.#fd = native.rawOpen(PROTOCOL_NONE, 0, SEND_BUFFER_BYTES);
+    this.#family = family;
+    const open = family === 'ipv4' ? native.rawOpen : native.rawOpen6;
+    this.#fd = open(PROTOCOL_NONE, 0, SEND_BUFFER_BYTES);
     if (this.#fd < 0) throw new IoError('socket', errnoName(this.#fd), 'raw socket for probes');
     this.bytes = new Uint8Array(PACKET_BYTES_MAX);
     this.#batch = new Batch(this.bytes, 1);
@@ -51,17 +61,24 @@ export class ProbeSocket {
   send(source: IpAddress, destination: IpAddress, lengthBytes: number): void {
     if (source !== this.#source) {
       // Where the address is not on this host now, the way is picked by the destination alone, as for the packets.
-      if (this.#native.rawBind(this.#fd, source) < 0) this.#native.rawBind(this.#fd, 0);
+      if (this.#bind(source) < 0) this.#bind(this.#family === 'ipv4' ? 0 : 0n);
       this.#source = source;
     }
     const { at, length, pieces, address } = this.#batch;
     length[0] = lengthBytes;
-    address[0] = destination;
+    // A packet of IPv6 goes where its header says.
+    address[0] = typeof destination === 'number' ? destination : 0;
     if (this.#native.rawSend(this.#fd, this.bytes, at, length, pieces, address, 0, 1) < 1) this.#failed += 1;
   }
 
+  #bind(address: IpAddress): number {
+    return typeof address === 'number'
+      ? this.#native.rawBind(this.#fd, address)
+      : this.#native.rawBind6(this.#fd, Uint32Array.from(wordsOf(address)));
+  }
+
   /**
-   * Calls `handler` with the beginning of each reflected probe from now on, from its (only) IP header on, PROBE_INNER_BYTES. Idempotent. Throws an
+   * Calls `handler` with the beginning of each reflected probe from now on, from its (only) IP header on, PROBE_INNER_BYTES or PROBE6_INNER_BYTES. Idempotent. Throws an
    * IoError.
    */
   listen(handler: (inner: Uint8Array) => void): void {
@@ -69,18 +86,20 @@ export class ProbeSocket {
     const native = this.#native;
     const fd = native.linkOpen(0);
     if (fd < 0) throw new IoError('socket', errnoName(fd), 'packet socket for reflected probes');
-    const filtered = native.rawFilter(fd, reflectedProbes());
-    const bound = filtered < 0 ? filtered : native.linkListen(fd);
+    const isIpv4 = this.#family === 'ipv4';
+    const filtered = native.rawFilter(fd, isIpv4 ? reflectedProbes() : reflectedProbes6());
+    const bound = filtered < 0 ? filtered : native.linkListen(fd, isIpv4 ? ETHER_TYPE.IPV4 : ETHER_TYPE.IPV6);
     if (bound < 0) {
       native.close(fd);
       throw new IoError('bind', errnoName(bound), 'packet socket for reflected probes');
     }
     const room = new Batch(new Uint8Array(RECEIVE_MAX * ROOM_BYTES), RECEIVE_MAX, ROOM_LAYOUT);
+    const innerBytes = isIpv4 ? PROBE_INNER_BYTES : PROBE6_INNER_BYTES;
     const receive = (): void => {
       const { bytes, at, length, layout } = room;
       const count = native.rawReceive(fd, bytes, at, length, layout, RECEIVE_MAX);
       for (let i = 0; i < count; i++)
-        if (length[i]! >= PROBE_INNER_BYTES) handler(bytes.slice(at[i]!, at[i]! + PROBE_INNER_BYTES));
+        if (length[i]! >= innerBytes) handler(bytes.slice(at[i]!, at[i]! + innerBytes));
     };
     this.#listening = { fd, watcher: native.watch(fd, receive) };
   }
@@ -95,8 +114,11 @@ export class ProbeSocket {
   }
 }
 
-const ROOM_BYTES = 64;
+const ROOM_BYTES = 128;
 const ROOM_LAYOUT = Int32Array.of(0, ROOM_BYTES, ROOM_BYTES, 0, 0, 0);
+
+/** linux/if_ether.h. */
+const ETHER_TYPE = { IPV4: 0x0800, IPV6: 0x86dd } as const;
 
 const VERSION_4_IHL_5 = 0x45;
 
@@ -113,6 +135,26 @@ function reflectedProbes(): Uint32Array {
     { code: CODE.TO_X, k: 0 },
     { code: CODE.LOAD_WORD_AT, k: IPV4.DESTINATION },
     { code: CODE.IF_EQUAL_X, k: 0, no: 'reject' },
+    { code: CODE.RETURN, k: ROOM_BYTES },
+    'reject',
+    { code: CODE.RETURN, k: 0 },
+  ]);
+}
+
+/** The same of IPv6: right behind its header, from an address to itself. */
+function reflectedProbes6(): Uint32Array {
+  const isSame = [0, 4, 8, 12].flatMap((word) => [
+    { code: CODE.LOAD_WORD_AT, k: IPV6.SOURCE + word },
+    { code: CODE.TO_X, k: 0 },
+    { code: CODE.LOAD_WORD_AT, k: IPV6.DESTINATION + word },
+    { code: CODE.IF_EQUAL_X, k: 0, no: 'reject' },
+  ]);
+  return assemble([
+    { code: CODE.LOAD_BYTE_AT, k: IPV6.NEXT_HEADER },
+    { code: CODE.IF_EQUAL, k: PROTOCOL.UDP, no: 'reject' },
+    { code: CODE.LOAD_HALF_AT, k: IPV6.HEADER_BYTES + PROBE_UDP.DESTINATION_PORT },
+    { code: CODE.IF_EQUAL, k: PROBE_PORT, no: 'reject' },
+    ...isSame,
     { code: CODE.RETURN, k: ROOM_BYTES },
     'reject',
     { code: CODE.RETURN, k: 0 },

@@ -1,14 +1,19 @@
 import { writeU32 } from './bytes.ts';
 import { IPV6, isMartian6, NO_UPPER_LAYER, totalLength6, upperLayer } from './ipv6.ts';
 
-/** Types and codes of ICMPv6 that the gateway sends. RFC 4443 §3. */
+/** Types and codes of ICMPv6 that the gateway sends or takes. RFC 4443 §3. */
 export const ICMP6 = {
   UNREACHABLE: 1,
   CODE_NO_ROUTE: 0,
   CODE_ADDRESS_UNREACHABLE: 3,
   TOO_BIG: 2,
+  TIME_EXCEEDED: 3,
+  PARAMETER_PROBLEM: 4,
+  CODE_NEXT_HEADER: 1,
   PROTOCOL: 58,
   HEADER_BYTES: 8,
+  /** Of a message: the MTU of a "too big", a pointer, or unused. */
+  REST: 4,
   /** Types below are errors, those from here on are not: §2.1. */
   INFORMATIONAL_MIN: 128,
   REDIRECT: 137,

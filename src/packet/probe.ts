@@ -1,13 +1,13 @@
 import { PROBE_PORT } from '../base/limits.ts';
 import { readI32, readU16 } from './bytes.ts';
-import { FOU_ENCAPSULATION_BYTES } from './fou.ts';
+import { IPIP6_ENCAPSULATION_BYTES } from './ipip6.ts';
 import { headerBytes, IPV4, isFragment, PROTOCOL, totalLength } from './ipv4.ts';
 import { IPV6, totalLength6 } from './ipv6.ts';
 
 /**
  * A probe of a peer: an inner UDP datagram in an outer header like that of every other packet, so that it takes their way.
  *
- *   | outer IPv4 | inner IPv4 | UDP: PROBE_PORT to PROBE_PORT | magic u32 | version u8 | kind u8 | outer bytes u16 | key 2 × u32 | sequence u32 | zeros |
+ *   | outer IP | inner IP | UDP: PROBE_PORT to PROBE_PORT | magic u32 | version u8 | kind u8 | outer bytes u16 | key 2 × u32 | sequence u32 | zeros |
  *
  *   REQUEST    inner destination is the peer's underlay address: another Isthmus answers it
  *   REPLY      the answer, always small: what it proves of the other direction the peer's own requests prove better
@@ -43,11 +43,11 @@ export const PROBE_INNER_BYTES = IPV4.HEADER_BYTES + PROBE_UDP.HEADER_BYTES + PR
 /** Where an inner packet has its destination port. */
 export const PROBE_DESTINATION_PORT_AT = IPV4.HEADER_BYTES + PROBE_UDP.DESTINATION_PORT;
 
-/** The smallest outer packet with a probe, of either encapsulation: with IP in IP there is room for a few zeros. */
-export const PROBE_BYTES_MIN = FOU_ENCAPSULATION_BYTES + PROBE_INNER_BYTES;
-
 /** The same on an IPv6 underlay. */
 export const PROBE6_INNER_BYTES = IPV6.HEADER_BYTES + PROBE_UDP.HEADER_BYTES + PROBE_PAYLOAD_BYTES;
+
+/** The smallest outer packet with a probe, whatever carries it: where less would do there is room for a few zeros. */
+export const PROBE_BYTES_MIN = IPIP6_ENCAPSULATION_BYTES + PROBE6_INNER_BYTES;
 
 /** isProbe of a checked IPv6 packet. */
 export function isProbe6(bytes: Uint8Array, at: number): number {

@@ -3,6 +3,8 @@ import {
   cidrContains,
   cidrHolds,
   cidrOverlaps,
+  type Family,
+  familyOf,
   formatAddress,
   formatCidr,
   type IpAddress,
@@ -25,6 +27,8 @@ export interface TableSettings {
   readonly cluster: string;
   /** Our own CIDRs. */
   readonly local: readonly Cidr[];
+  /** Of the underlay: a gateway of the other one cannot be sent to. */
+  readonly family?: Family;
   /** Every address of this host: none of them can be the gateway of another cluster. */
   readonly ownAddresses: readonly IpAddress[];
   /** The outer source of our packets; null while it is not known. */
@@ -65,6 +69,8 @@ const MARTIANS = [
 
 /** A gateway on a link-local underlay is unusual but works (cloud VPN attachments use such links); the other blocks never do. */
 const NO_GATEWAYS_IN = MARTIANS.filter(({ what }) => what !== 'link-local');
+
+const NAMES = { ipv4: 'IPv4', ipv6: 'IPv6' } as const;
 
 /** Judges a claim by itself, without looking at any other. */
 export class Judge {
@@ -115,7 +121,14 @@ export class Judge {
         detail: `${gateways.length} gateways; a route has at most ${this.#gatewaysMax}`,
       };
     }
+    const { family = 'ipv4' } = this.settings;
     for (const { address } of gateways) {
+      if (familyOf(address) !== family) {
+        return {
+          reason: 'gateway-family',
+          detail: `gateway ${formatAddress(address)} is no ${NAMES[family]} address, and the underlay is of ${NAMES[family]} (underlay.family)`,
+        };
+      }
       if (this.#own.has(address)) {
         return {
           reason: 'own-gateway',

@@ -46,6 +46,7 @@ export type RefusalReason =
   | 'own-gateway'
   | 'no-gateways'
   | 'gateway-inside'
+  | 'gateway-family'
   | 'protected'
   | 'own-cluster'
   | 'conflict'

@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { Family } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/schema.ts';
 import { sourceName } from '../config/source-name.ts';
+import { underlayFamily } from '../config/underlay-family.ts';
 import type { WatchConfig } from '../config/watch-schema.ts';
 import { ClusterNotes } from './cluster-notes.ts';
 import { gatewayName, OwnGatewayFeed } from './own-gateway.ts';
@@ -37,10 +39,13 @@ export class ConfiguredSources {
   readonly notes = new ClusterNotes();
   /** This gateway as it is announced; the composition root keeps it up to date. */
   readonly own: OwnGatewayFeed;
+  /** Another one needs a restart. */
+  readonly #family: Family;
 
   constructor(setup: ConfiguredSourcesSetup, config: Config) {
     this.#setup = setup;
     this.#static = new StaticWatcher(config.clusters);
+    this.#family = underlayFamily(config);
     this.own = new OwnGatewayFeed({
       cluster: config.cluster.name,
       name: gatewayName(config),
@@ -84,8 +89,9 @@ export class ConfiguredSources {
   #watcherOf(watch: WatchConfig): Watcher {
     const { runner, clock, logger, host, leaves, report } = this.#setup;
     const { streams, notes, own } = this;
+    const family = this.#family;
     return watcherOf(watch, {
-      environment: { clock, logger, streams, notes, own, random: Math.random },
+      environment: { clock, logger, streams, notes, own, family, random: Math.random },
       ...host(),
       children: (parent) => runner.children(parent),
       leaves,

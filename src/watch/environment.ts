@@ -1,3 +1,4 @@
+import type { Family } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClusterNotes } from './cluster-notes.ts';
@@ -12,6 +13,8 @@ export interface WatchEnvironment {
   readonly streams: StreamRegistry;
   readonly notes: ClusterNotes;
   readonly own: OwnGatewayFeed;
+  /** Of the underlay: which address of a node with several is its gateway's. */
+  readonly family: Family;
   /** A number from 0 up to 1, for jitter. */
   readonly random: () => number;
 }

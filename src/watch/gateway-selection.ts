@@ -1,3 +1,4 @@
+import type { IpAddress } from '../base/address.ts';
 import { GATEWAYS_MAX } from '../base/limits.ts';
 import type { Gateway } from '../table/claim.ts';
 
@@ -109,7 +110,7 @@ export class GatewayPool {
     this.#ofReady = this.#anyReady;
     const usable = [...this.#candidates.values()].filter(({ ready }) => ready || !this.#ofReady);
     usable.sort((a, b) => a.rank - b.rank || (a.name < b.name ? -1 : 1));
-    const byAddress = new Map<number, Gateway>();
+    const byAddress = new Map<IpAddress, Gateway>();
     this.#lastRank = Number.POSITIVE_INFINITY;
     for (const { gateway, rank } of usable) {
       if (!byAddress.has(gateway.address)) byAddress.set(gateway.address, gateway);

@@ -1,4 +1,4 @@
-import type { IpAddress } from '../base/address.ts';
+import type { Family, IpAddress } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import { GATEWAY_WEIGHT_MAX } from '../base/limits.ts';
 import type { Gateway } from '../table/claim.ts';
@@ -23,7 +23,8 @@ export function matcherOf(source: string, selection: GatewaySelection): LabelMat
 
 /** For a cluster of which nothing can be reached. */
 export function whyNoGateways(selection: GatewaySelection, cluster: string, ownCluster: string): string {
-  if (selection.kind === 'all') return `no gateway: ${cluster} has no node with an IPv4 address`;
+  if (selection.kind === 'all')
+    return `no gateway: ${cluster} has no node with an address of the underlay's family`;
   if (selection.kind === 'labels') return `no gateway: no node of ${cluster} matches ${selection.selector}`;
   return `no gateway: no TunnelGateway of ${cluster} has an address and serves ${ownCluster}`;
 }
@@ -42,11 +43,12 @@ export function tunnelGatewayOf(
   object: unknown,
   name: string,
   ownCluster: string,
+  family: Family,
 ): TunnelGateway | Malformed | undefined {
   return wellFormed(`TunnelGateway/${name}`, () => {
     const node = textAt(object, 'spec.nodeName', 'the name of a node');
     const text = fieldAt(object, 'spec.address');
-    const address = text === undefined ? undefined : addressOf(text, 'spec.address');
+    const address = text === undefined ? undefined : addressOf(text, 'spec.address', family);
     if (node === undefined && text === undefined)
       throw misfit('spec.nodeName', node, 'the name of a node, or spec.address');
     if (node === undefined && address === undefined) return undefined;

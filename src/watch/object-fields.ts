@@ -1,4 +1,4 @@
-import { type Cidr, type IpAddress, parseAddress, parseCidr } from '../base/address.ts';
+import { type Cidr, type Family, type IpAddress, parseCidr, parseIpAddress } from '../base/address.ts';
 import { GatewayError } from '../base/errors.ts';
 import type { Malformed } from './last-good.ts';
 
@@ -58,18 +58,28 @@ export function cidrOf(text: unknown, path: string): Cidr {
   return parsed(path, text, expected, parseCidr);
 }
 
-/** The address that `text` is, or that stands before its prefix length; undefined for one of IPv6, which no underlay has. */
-export function addressOf(text: unknown, path: string): IpAddress | undefined {
-  const expected = 'an IPv4 address such as 10.0.0.5, with or without a prefix length';
+/** The address that `text` is, or that stands before its prefix length; undefined for one of the other family than that of the underlay. */
+export function addressOf(text: unknown, path: string, family: Family): IpAddress | undefined {
+  const expected = `an ${FAMILY_NAME[family]} address such as ${EXAMPLES[family]}, with or without a prefix length`;
   if (typeof text !== 'string' || text === '') throw misfit(path, text, expected);
-  if (text.includes(':')) return undefined;
+  if (text.includes(':') !== (family === 'ipv6')) return undefined;
   return parsed(path, text, expected, (whole) => {
     const slash = whole.indexOf('/');
-    if (slash >= 0 && !/^(\d|[12]\d|3[0-2])$/.test(whole.slice(slash + 1)))
+    const length = slash < 0 ? '0' : whole.slice(slash + 1);
+    if (!/^\d{1,3}$/.test(length) || Number(length) > (family === 'ipv4' ? 32 : 128))
       throw misfit(path, text, expected);
-    return parseAddress(slash < 0 ? whole : whole.slice(0, slash));
+    return parseIpAddress(slash < 0 ? whole : whole.slice(0, slash));
   });
 }
+
+/** As addressOf, of whichever family. */
+export function eitherAddressOf(text: unknown, path: string): IpAddress {
+  const family = typeof text === 'string' && text.includes(':') ? 'ipv6' : 'ipv4';
+  return addressOf(text, path, family) as IpAddress;
+}
+
+export const FAMILY_NAME = { ipv4: 'IPv4', ipv6: 'IPv6' } as const;
+const EXAMPLES = { ipv4: '10.0.0.5', ipv6: '2001:db8::5' } as const;
 
 function parsed<T>(path: string, text: string, expected: string, parse: (text: string) => T): T {
   try {

@@ -81,14 +81,15 @@ export class CalicoWatcher implements Watcher {
 
   /** Those that the claims depend on: a resource that is not needed must not hold up the others. */
   #streams(source: CalicoSource): StreamsOf<CalicoObjects> {
-    const { cluster, ownCluster, aggregate, gateways } = this.#options;
+    const { cluster, ownCluster, aggregate, gateways, environment } = this.#options;
     const isLocal = cluster === 'local';
     const streams: { -readonly [K in keyof CalicoObjects]?: ObjectStream<CalicoObjects[K]> } = {};
     if (isLocal || aggregate === 'pool') streams.pools = source.pools();
     streams.blocks = source.blocks();
     // Where each block is behind its own node, nobody chooses among nodes by whether they are ready.
     const readiness = aggregate === 'pool' || gateways.kind !== 'all';
-    if (!isLocal) streams.nodes = source.nodes({ matches: this.#matches, readiness });
+    if (!isLocal)
+      streams.nodes = source.nodes({ matches: this.#matches, readiness, family: environment.family });
     if (!isLocal && gateways.kind === 'objects') streams.tunnelGateways = source.tunnelGateways(ownCluster);
     // Whoever combines them asks for the names that are there, and for no other.
     return streams as StreamsOf<CalicoObjects>;

@@ -73,7 +73,7 @@ export function openKubernetes(
     nodes: (reading) => connection.stream(NODES, (object) => nodeOf(object, object.metadata.name, reading)),
     tunnelGateways: (ownCluster) =>
       connection.stream(TUNNEL_GATEWAYS, (object) =>
-        tunnelGatewayOf(object, object.metadata.name, ownCluster),
+        tunnelGatewayOf(object, object.metadata.name, ownCluster, environment.family),
       ),
     close: () => connection.close(),
   };

@@ -1,4 +1,4 @@
-import type { Cidr, IpAddress } from '../../base/address.ts';
+import type { Cidr, Family, IpAddress } from '../../base/address.ts';
 import type { Gateway } from '../../table/claim.ts';
 import type { LabelMatcher, Labels } from '../gateway-selection.ts';
 import type { Malformed } from '../last-good.ts';
@@ -32,6 +32,8 @@ export interface CalicoNode {
 const TUNNELLED_USES = new Set(['Workload', 'Tunnel']);
 
 export interface NodeReading {
+  /** Of the underlay. */
+  readonly family: Family;
   readonly matches: LabelMatcher;
   /** Whether anybody asks if it is ready: what nobody asks for must not make a change of the object one of the node. */
   readonly readiness: boolean;
@@ -91,15 +93,22 @@ export function jsonOf(value: string): unknown {
   }
 }
 
-const ADDRESS_ANNOTATION = 'projectcalico.org/IPv4Address';
+const ADDRESS_ANNOTATION = {
+  ipv4: 'projectcalico.org/IPv4Address',
+  ipv6: 'projectcalico.org/IPv6Address',
+} as const;
+
+const BGP_ADDRESS = { ipv4: 'spec.bgp.ipv4Address', ipv6: 'spec.bgp.ipv6Address' } as const;
 
 /** A core/v1 Node: the address that Calico found for it and tunnels to, or its InternalIP where Calico has written none. */
 export function nodeOf(object: unknown, name: string, reading: NodeReading): CalicoNode | Malformed {
   return wellFormed(`Node/${name}`, () => {
-    const noted = (fieldAt(object, 'metadata.annotations') as Labels | undefined)?.[ADDRESS_ANNOTATION];
+    const { family } = reading;
+    const annotation = ADDRESS_ANNOTATION[family];
+    const noted = (fieldAt(object, 'metadata.annotations') as Labels | undefined)?.[annotation];
     const address = noted
-      ? addressOf(noted, `metadata.annotations["${ADDRESS_ANNOTATION}"]`)
-      : internalAddress(object, 'status.addresses');
+      ? addressOf(noted, `metadata.annotations["${annotation}"]`, family)
+      : internalAddress(object, 'status.addresses', family);
     return nodeAt(address, object, reading, !reading.readiness || isReady(object));
   });
 }
@@ -107,10 +116,12 @@ export function nodeOf(object: unknown, name: string, reading: NodeReading): Cal
 /** A Node of Calico's own, as it is in etcd, where nobody writes whether it is ready. */
 export function etcdNodeOf(object: unknown, name: string, reading: NodeReading): CalicoNode | Malformed {
   return wellFormed(`Node/${name}`, () => {
-    const noted = textAt(object, 'spec.bgp.ipv4Address', 'an IPv4 address with a prefix length');
+    const { family } = reading;
+    const path = BGP_ADDRESS[family];
+    const noted = textAt(object, path, 'an address with a prefix length');
     const address = noted
-      ? addressOf(noted, 'spec.bgp.ipv4Address')
-      : internalAddress(object, 'spec.addresses');
+      ? addressOf(noted, path, family)
+      : internalAddress(object, 'spec.addresses', family);
     return nodeAt(address, object, reading, true);
   });
 }
@@ -132,11 +143,11 @@ function isReady(node: unknown): boolean {
   return ready === undefined || fieldAt(ready, 'status') === 'True';
 }
 
-/** The first InternalIP of IPv4. */
-function internalAddress(object: unknown, path: string): IpAddress | undefined {
+/** The first InternalIP of the family. */
+function internalAddress(object: unknown, path: string, family: Family): IpAddress | undefined {
   for (const [i, entry] of listAt(object, path, 'a list of addresses').entries()) {
     if (fieldAt(entry, 'type') !== 'InternalIP') continue;
-    const address = addressOf(fieldAt(entry, 'address'), `${path}[${i}].address`);
+    const address = addressOf(fieldAt(entry, 'address'), `${path}[${i}].address`, family);
     if (address !== undefined) return address;
   }
   return undefined;

@@ -1,4 +1,4 @@
-import { type Cidr, formatCidr, type IpAddress } from '../../base/address.ts';
+import { type Cidr, type Family, formatCidr, type IpAddress } from '../../base/address.ts';
 import type { Malformed } from '../last-good.ts';
 import { addressOf, cidrOf, fieldAt, listAt, wellFormed } from '../object-fields.ts';
 
@@ -11,7 +11,7 @@ export interface PodRange {
 /** A CiliumNode (cilium.io/v2), cut down. */
 export interface CiliumNode {
   readonly ranges: readonly PodRange[];
-  /** undefined where it has no InternalIP of IPv4. */
+  /** undefined where it has no InternalIP of the underlay's family. */
   readonly address: IpAddress | undefined;
   /** Whether its labels are those of a gateway. */
   readonly matches: boolean;
@@ -21,10 +21,15 @@ export interface CiliumNode {
 
 type Matches = (labels: Readonly<Record<string, string>> | undefined) => boolean;
 
-export function ciliumNodeOf(object: unknown, name: string, matches: Matches): CiliumNode | Malformed {
+export function ciliumNodeOf(
+  object: unknown,
+  name: string,
+  matches: Matches,
+  family: Family,
+): CiliumNode | Malformed {
   return wellFormed(`CiliumNode/${name}`, () => ({
     ranges: rangesOf(object, name),
-    address: internalAddress(object),
+    address: internalAddress(object, family),
     matches: matches(fieldAt(object, 'metadata.labels') as Parameters<Matches>[0]),
     ready: true,
   }));
@@ -49,11 +54,11 @@ function rangesOf(object: unknown, name: string): PodRange[] {
   return ranges;
 }
 
-function internalAddress(object: unknown): IpAddress | undefined {
+function internalAddress(object: unknown, family: Family): IpAddress | undefined {
   const path = 'spec.addresses';
   for (const [i, entry] of listAt(object, path, 'a list of addresses').entries()) {
     if (fieldAt(entry, 'type') !== 'InternalIP') continue;
-    const address = addressOf(fieldAt(entry, 'ip'), `${path}[${i}].ip`);
+    const address = addressOf(fieldAt(entry, 'ip'), `${path}[${i}].ip`, family);
     if (address !== undefined) return address;
   }
   return undefined;

@@ -67,14 +67,15 @@ export class CiliumWatcher implements Watcher {
   }
 
   #streams(connection: Connection): StreamsOf<CiliumObjects> {
-    const { cluster, ownCluster, gateways } = this.#options;
+    const { cluster, ownCluster, gateways, environment } = this.#options;
+    const { family } = environment;
     const streams: { -readonly [K in keyof CiliumObjects]?: ObjectStream<CiliumObjects[K]> } = {};
     streams.nodes = connection.stream(CILIUM_NODES, (object) =>
-      ciliumNodeOf(object, object.metadata.name, this.#matches),
+      ciliumNodeOf(object, object.metadata.name, this.#matches, family),
     );
     if (cluster !== 'local' && gateways.kind === 'objects')
       streams.tunnelGateways = connection.stream(TUNNEL_GATEWAYS, (object) =>
-        tunnelGatewayOf(object, object.metadata.name, ownCluster),
+        tunnelGatewayOf(object, object.metadata.name, ownCluster, family),
       );
     // Whoever combines them asks for the names that are there, and for no other.
     return streams as StreamsOf<CiliumObjects>;

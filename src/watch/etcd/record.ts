@@ -3,8 +3,8 @@ import {
   formatAddress,
   formatCidr,
   type IpAddress,
-  parseAddress,
   parseCidr,
+  parseIpAddress,
 } from '../../base/address.ts';
 import { messageOf } from '../../base/errors.ts';
 import { GATEWAY_WEIGHT_MAX, LOCAL_CIDRS_MAX } from '../../base/limits.ts';
@@ -66,7 +66,7 @@ export function decodeRecord(
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw))
     return bad(`expected a JSON object, got ${shown(raw)}`);
   const { address, weight = 1, cidrs } = raw as Record<string, unknown>;
-  const parsedAddress = parsed(address, parseAddress);
+  const parsedAddress = parsed(address, parseIpAddress);
   if (typeof parsedAddress === 'string') return bad(`address: ${parsedAddress}`);
   if (!isWeight(weight))
     return bad(`weight: expected a whole number from 0 to ${GATEWAY_WEIGHT_MAX}, got ${shown(weight)}`);
@@ -87,7 +87,7 @@ function isWeight(value: unknown): value is number {
 }
 
 /** The value, or a sentence on what is wrong with it. */
-function parsed<T extends object | number>(value: unknown, parse: (text: string) => T): T | string {
+function parsed<T extends object | number | bigint>(value: unknown, parse: (text: string) => T): T | string {
   if (typeof value !== 'string') return `expected text, got ${shown(value)}`;
   try {
     return parse(value);

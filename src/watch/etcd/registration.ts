@@ -1,3 +1,4 @@
+import type { IpAddress } from '../../base/address.ts';
 import { formatAddress } from '../../base/address.ts';
 import { messageOf } from '../../base/errors.ts';
 import { Backoff } from '../backoff.ts';
@@ -32,7 +33,7 @@ export interface RegistrationParts {
 interface Wanted {
   readonly key: string;
   readonly name: string;
-  readonly address: number;
+  readonly address: IpAddress;
   readonly value: string;
 }
 

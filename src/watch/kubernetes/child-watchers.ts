@@ -1,4 +1,4 @@
-import { formatAddress } from '../../base/address.ts';
+import { formatAddress, type IpAddress } from '../../base/address.ts';
 import type { Claim, ClaimUpdate, Gateway } from '../../table/claim.ts';
 import { GatewayPool } from '../gateway-selection.ts';
 import type { Watcher } from '../watcher.ts';
@@ -81,7 +81,7 @@ class FoundGateways {
   readonly #pool = new GatewayPool();
   readonly #byClaim = new Map<string, readonly Gateway[]>();
   readonly #claimsOfList = new Map<readonly Gateway[], number>();
-  readonly #listsOfAddress = new Map<number, number>();
+  readonly #listsOfAddress = new Map<IpAddress, number>();
 
   chosen(): readonly Gateway[] {
     return this.#pool.chosen();

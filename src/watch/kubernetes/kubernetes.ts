@@ -108,11 +108,12 @@ export class KubernetesWatcher implements Watcher {
     const { ownCluster, gateways, environment } = this.#options;
     const streams: { -readonly [K in keyof KubernetesObjects]?: ObjectStream<KubernetesObjects[K]> } = {};
     const reading = this.#reading();
+    const { family } = reading;
     streams.nodes = connection.stream(NODES, (object) => nodeOf(object, reading));
     streams.services = this.#services(connection);
     if (!this.#local && gateways.kind === 'objects')
       streams.tunnelGateways = connection.stream(TUNNEL_GATEWAYS, (object) =>
-        tunnelGatewayOf(object, object.metadata.name, ownCluster),
+        tunnelGatewayOf(object, object.metadata.name, ownCluster, family),
       );
     if (remoteClusters)
       streams.remoteClusters = new StreamWithFallback({
@@ -128,11 +129,12 @@ export class KubernetesWatcher implements Watcher {
   }
 
   #reading(): NodeReading {
-    const { addressType, gateways, pods = true } = this.#options;
-    if (this.#local) return { pods, addressType, matches: () => false, addresses: 'ignored' };
+    const { addressType, gateways, pods = true, environment } = this.#options;
+    const { family } = environment;
+    if (this.#local) return { pods, addressType, family, matches: () => false, addresses: 'ignored' };
     const addresses =
       gateways.kind === 'all' ? 'of-all' : gateways.kind === 'labels' ? 'of-matching' : 'optional';
-    return { pods, addressType, matches: this.#matches, addresses };
+    return { pods, addressType, family, matches: this.#matches, addresses };
   }
 
   #services(connection: Connection): ObjectStream<KubernetesObjects['services']> {

@@ -1,7 +1,7 @@
-import type { Cidr, IpAddress } from '../../base/address.ts';
+import type { Cidr, Family, IpAddress } from '../../base/address.ts';
 import type { KubernetesObject } from '../kubernetes-api/resource.ts';
 import type { Malformed } from '../last-good.ts';
-import { addressOf, cidrOf, fieldAt, listAt, misfit, wellFormed } from '../object-fields.ts';
+import { addressOf, cidrOf, FAMILY_NAME, fieldAt, listAt, misfit, wellFormed } from '../object-fields.ts';
 
 /** An IPv4 CIDR of an object, and where it stands in the object's list: its claim is named by that. */
 export interface ListedCidr {
@@ -32,6 +32,8 @@ export interface NodeReading {
   /** Whether pod CIDRs count; where Calico or Cilium gives out addresses, those of Nodes are nobody's. */
   readonly pods: boolean;
   readonly addressType: AddressType;
+  /** Of the underlay. */
+  readonly family: Family;
   readonly matches: (labels: Readonly<Record<string, string>> | undefined) => boolean;
   /** Which nodes must have an address; `ignored`: none is asked for one, since nobody sends to nodes of our own cluster. */
   readonly addresses: 'ignored' | 'optional' | 'of-matching' | 'of-all';
@@ -44,9 +46,9 @@ export function nodeOf(object: KubernetesObject, reading: NodeReading): Kubernet
     const podCidrs = reading.pods ? podCidrsOf(object) : [];
     // What nobody asks for must not make a change of the object one of the node.
     if (addresses === 'ignored') return { podCidrs, address: undefined, matches, ready: true };
-    const address = nodeAddress(object, reading.addressType);
+    const address = nodeAddress(object, reading);
     const needed = addresses === 'of-all' || (addresses === 'of-matching' && matches);
-    if (needed && address === undefined) throw missingAddress(object, reading.addressType);
+    if (needed && address === undefined) throw missingAddress(object, reading);
     return { podCidrs, address, matches, ready: isReady(object) };
   });
 }
@@ -66,23 +68,26 @@ export function listedCidrs(object: unknown, path: string): ListedCidr[] {
   }));
 }
 
-/** The first of the type and of IPv4. */
-function nodeAddress(object: KubernetesObject, type: AddressType): IpAddress | undefined {
+/** The first of the type and of the family. */
+function nodeAddress(
+  object: KubernetesObject,
+  { addressType: type, family }: NodeReading,
+): IpAddress | undefined {
   const path = 'status.addresses';
   for (const [i, entry] of listAt(object, path, 'a list of addresses').entries()) {
     if (fieldAt(entry, 'type') !== type) continue;
-    const address = addressOf(fieldAt(entry, 'address'), `${path}[${i}].address`);
+    const address = addressOf(fieldAt(entry, 'address'), `${path}[${i}].address`, family);
     if (address !== undefined) return address;
   }
   return undefined;
 }
 
 /** Names what is there: the other type is often the one that was meant. */
-function missingAddress(object: KubernetesObject, type: AddressType): Error {
+function missingAddress(object: KubernetesObject, { addressType: type, family }: NodeReading): Error {
   const there = listAt(object, 'status.addresses', 'a list of addresses').map(
     (entry) => `${fieldAt(entry, 'type')} ${fieldAt(entry, 'address')}`,
   );
-  return misfit('status.addresses', there, `an ${type} of IPv4`);
+  return misfit('status.addresses', there, `an ${type} of ${FAMILY_NAME[family]}`);
 }
 
 /** A node without the condition is one that no kubelet and no controller has judged yet; Unknown is a kubelet that fell silent. */

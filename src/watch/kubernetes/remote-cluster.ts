@@ -1,10 +1,10 @@
-import type { Cidr } from '../../base/address.ts';
+import type { Cidr, IpAddress } from '../../base/address.ts';
 import { GATEWAY_WEIGHT_MAX, GATEWAYS_MAX } from '../../base/limits.ts';
 import type { Gateway } from '../../table/claim.ts';
 import { type GatewaySelection, parseSelector } from '../gateway-selection.ts';
 import type { KubernetesObject, Resource } from '../kubernetes-api/resource.ts';
 import type { Malformed } from '../last-good.ts';
-import { addressOf, fieldAt, listAt, misfit, textAt, wellFormed } from '../object-fields.ts';
+import { eitherAddressOf, fieldAt, listAt, misfit, textAt, wellFormed } from '../object-fields.ts';
 import { listedCidrs } from './objects.ts';
 
 export const REMOTE_CLUSTERS: Resource = {
@@ -77,11 +77,10 @@ function gatewaysOf(object: KubernetesObject): Gateway[] {
   const listed = listAt(object, path, 'a list of gateways');
   if (listed.length === 0 || listed.length > GATEWAYS_MAX)
     throw misfit(path, `a list of ${listed.length}`, `1 to ${GATEWAYS_MAX} gateways`);
-  const byAddress = new Map<number, Gateway>();
+  const byAddress = new Map<IpAddress, Gateway>();
   for (const [i, entry] of listed.entries()) {
     const field = `${path}[${i}].address`;
-    const address = addressOf(fieldAt(entry, 'address'), field);
-    if (address === undefined) throw misfit(field, fieldAt(entry, 'address'), 'an IPv4 address');
+    const address = eitherAddressOf(fieldAt(entry, 'address'), field);
     const weight = fieldAt(entry, 'weight') ?? 1;
     if (!Number.isInteger(weight) || Number(weight) < 0 || Number(weight) > GATEWAY_WEIGHT_MAX)
       throw misfit(`${path}[${i}].weight`, weight, `a whole number from 0 to ${GATEWAY_WEIGHT_MAX}`);
@@ -129,7 +128,7 @@ function selectionOf(object: KubernetesObject): GatewaySelection {
 function dnsOf(object: KubernetesObject): RemoteCluster['dns'] {
   if (fieldAt(object, 'spec.dns') === undefined) return null;
   const address = needed(object, 'spec.dns.address', 'the address of a resolver, such as 10.112.0.10');
-  addressOf(address, 'spec.dns.address');
+  eitherAddressOf(address, 'spec.dns.address');
   return { address, domain: needed(object, 'spec.dns.domain', 'a domain such as cluster.local') };
 }
 

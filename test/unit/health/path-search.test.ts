@@ -32,7 +32,7 @@ class Run {
   constructor(path: Path, linkMtu = LINK_MTU) {
     this.#path = path;
     this.#random = new Prng(path.seed ?? 1);
-    this.search = new PathSearch(linkMtu, 0);
+    this.search = new PathSearch(linkMtu, PATH_MTU_BYTES_MIN, 0);
   }
 
   until(endMs: number): void {

@@ -223,7 +223,7 @@ const SURFACE: Record<keyof Native, readonly Parameter[]> = {
   udpHold: [integer(49_999, 0, 65_536)],
   segment: [bytes, request, received, received, pairs, from, to],
   linkOpen: [integer(0, -1, 2 ** 31)],
-  linkListen: [fd],
+  linkListen: [fd, integer(0x0800, 0, 65_536)],
   linkSend: [fd, bytes, at, lengths, pieces, addresses, peers, hops, from, to],
   wakeOpen: [],
   wakeSignal: [fd],
