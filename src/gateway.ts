@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { gatewayMetrics } from './admin/gateway-metrics.ts';
 import { type GatewayParts, type GatewayState, RunningGatewayView } from './admin/gateway-view.ts';
 import { type AdminServer, startAdminServer } from './admin/server.ts';
+import { startingState } from './admin/starting-state.ts';
 import type { ReloadResult } from './admin/view.ts';
 import { formatAddress } from './base/address.ts';
 import { assert } from './base/assert.ts';
@@ -23,7 +24,6 @@ import { lockDevice } from './host/device-lock.ts';
 import { replaceFootprint } from './host/footprint.ts';
 import type { NatRules } from './host/nat.ts';
 import { notifyServiceManager } from './host/notify.ts';
-import { ProblemLog } from './host/problem-log.ts';
 import { natWish, openServiceNat } from './host/service-nat.ts';
 import { SNAPSHOT_DELAY_MS, SnapshotKeeper } from './host/snapshot-keeper.ts';
 import { TunnelOwner } from './host/tunnel-owner.ts';
@@ -34,7 +34,6 @@ import { EcnAlarm } from './observe/ecn-alarm.ts';
 import { type AdjustableLogger, makeLogger } from './observe/log.ts';
 import { collectGarbage } from './observe/memory.ts';
 import { Metrics } from './observe/metrics.ts';
-import { readVersion } from './observe/version.ts';
 import type { TableSettings } from './table/refusal.ts';
 import type { RouteChanges } from './table/route.ts';
 import { Table } from './table/table.ts';
@@ -91,24 +90,8 @@ export class Gateway {
   /** Reads the configuration; throws ConfigError before anything is touched. */
   constructor(configFile: string) {
     const { config } = loadConfig(configFile);
-    const nowWallMs = this.#clock.wallMs();
     this.#logger = makeLogger(config.log);
-    this.#state = {
-      version: readVersion(),
-      configFile,
-      config,
-      phase: 'starting',
-      startedWallMs: nowWallMs,
-      loadedWallMs: nowWallMs,
-      lastReload: null,
-      reloads: 0,
-      reloadFailures: 0,
-      problems: new ProblemLog(this.#logger),
-      peerErrors: new Map(),
-      underlay: undefined,
-      device: undefined,
-      plane: undefined,
-    };
+    this.#state = startingState(configFile, config, this.#logger, this.#clock.wallMs());
     this.#table = new Table();
     this.#fib = new Fib({
       hashSeed: randomBytes(4).readUInt32BE(),

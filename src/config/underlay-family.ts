@@ -1,10 +1,13 @@
 import { type Family, familyOf, formatAddress, formatCidr, type IpAddress } from '../base/address.ts';
-import type { Config } from './schema.ts';
 import type { Complaint } from './section.ts';
 
+interface WithUnderlay {
+  readonly underlay: { readonly family: 'auto' | Family; readonly address: 'auto' | IpAddress };
+}
+
 /** Of our underlay address and of those of all gateways: one gateway has one underlay. */
-export function underlayFamily({ underlay: { family, address } }: Config): Family {
-  return familyIn(family, address);
+export function underlayFamily({ underlay }: WithUnderlay): Family {
+  return familyIn(underlay.family, underlay.address);
 }
 
 function familyIn(family: unknown, address: unknown): Family {

@@ -82,13 +82,7 @@ export interface IcmpRelaySetup {
    * What is known of a packet that went to `gateway` with this outer ID, and begins with the 8 bytes at `at` of `bytes`: its header and 8
    * bytes behind it, to `out`. False where nothing is.
    */
-  readonly recall: (
-    gateway: IpAddress,
-    id: number,
-    bytes: Uint8Array,
-    at: number,
-    out: Uint8Array,
-  ) => boolean;
+  readonly recall: (gateway: Address, id: number, bytes: Uint8Array, at: number, out: Uint8Array) => boolean;
 }
 
 /** How many errors about our packets were passed on to their senders, and how many were not, by reason. */

@@ -1,5 +1,5 @@
-import { type Cidr4, parseAddress, parseCidr4 } from '../../src/base/address.ts';
-import { Fib, type FibEntry, type FibSettings } from '../../src/fib/fib.ts';
+import { isCidr4, parseAddress, parseCidr4 } from '../../src/base/address.ts';
+import { Fib, type FibSettings } from '../../src/fib/fib.ts';
 import { type Model, publishRoutes } from '../sim/oracle/model.ts';
 import { LearnedPaths } from '../sim/oracle/path-mtu.ts';
 import { NORTH, OURS, SETTINGS, STRANGER, WEST_1, WEST_2 } from '../unit/dataplane/rig.ts';
@@ -15,7 +15,7 @@ export const ADDRESSES: readonly number[] = [
 
 const LOCAL = [parseCidr4('10.1.0.0/16')];
 
-function route(cidr: string, cluster: string, ...gateways: number[]): FibEntry & { readonly cidr: Cidr4 } {
+function route(cidr: string, cluster: string, ...gateways: number[]) {
   return {
     cidr: parseCidr4(cidr),
     cluster,
@@ -88,7 +88,12 @@ export function variants(): Variant[] {
     for (const address of dead) fib.setPeer(address, { alive: false });
     const { deviceMtuBytes: _, tunnelAddress, ...rest } = settings;
     const model: Model = {
-      settings: { ...rest, tunnelAddress: tunnelAddress === 0 ? null : tunnelAddress },
+      settings: {
+        ...rest,
+        source: Number(rest.source),
+        allowedSources: rest.allowedSources.filter(isCidr4),
+        tunnelAddress: tunnelAddress === 0 ? null : tunnelAddress,
+      },
       local: LOCAL,
       routes: [],
       peers: new Map(),

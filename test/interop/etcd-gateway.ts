@@ -35,7 +35,15 @@ export class EtcdGateway {
     };
     const logger: Logger = { debug() {}, info: keep, warn: keep, error: keep };
     const { streams, notes, own } = this;
-    const environment = { clock: systemClock, logger, random: () => 0, streams, notes, own };
+    const environment = {
+      clock: systemClock,
+      logger,
+      random: () => 0,
+      streams,
+      notes,
+      own,
+      family: 'ipv4' as const,
+    };
     this.running = new RunningWatcher(
       new EtcdWatcher({
         ...{ name: 'etcd:/isthmus/', prefix: '/isthmus/', register: true, leaseMs: LEASE_MS, weight: 1 },

@@ -33,6 +33,7 @@ import {
   longestMatch,
   type Model,
   type ModelCidr,
+  type ModelRoute,
   type ModelSettings,
   publishRoutes,
 } from './oracle/model.ts';
@@ -238,7 +239,7 @@ export class SimGateway {
   }
 
   setAlive(address: number, alive: boolean): void {
-    const peer = this.model.peers.get(address);
+    const peer = this.model.peers.get(Number(address));
     const isKnown = this.fib.setPeer(address, { alive });
     if (isKnown !== (peer !== undefined)) throw new Violation(`setPeer of ${address} says ${isKnown}`);
     if (peer !== undefined) peer.alive = alive;
@@ -248,7 +249,7 @@ export class SimGateway {
     this.#unlessFull(() => {
       if (!this.#publisher.publish()) return;
       this.publications += 1;
-      publishRoutes(this.model, [...this.table.routes()] as (Route & { cidr: Cidr4 })[]);
+      publishRoutes(this.model, [...this.table.routes()] as readonly Route[] as readonly ModelRoute[]);
       // One by one, as they were configured and claimed, while the FIB has them joined.
       this.model.local = this.table.localCidrs().map(({ cidr }) => cidr as Cidr4);
       this.#hostRoutesAgree();
@@ -259,18 +260,18 @@ export class SimGateway {
   /** Compares the FIB with the model: every peer, and the longest match of `addresses`. */
   auditControl(addresses: readonly number[]): void {
     const peers = this.fib.peers();
-    this.auditor.peersAgree(new Map(peers.map(({ address, index }) => [address, index])));
+    this.auditor.peersAgree(new Map(peers.map(({ address, index }) => [Number(address), index])));
     this.auditor.sumsAgree();
     if (peers.length !== this.model.peers.size) {
       throw new Violation(`the FIB has ${peers.length} peers, the routes name ${this.model.peers.size}`);
     }
     for (const { address, alive, pathMtuBytes, clusters } of peers) {
-      const peer = this.model.peers.get(address);
+      const peer = this.model.peers.get(Number(address));
       const serves = this.model.routes.filter((route) =>
         route.gateways.some((one) => one.address === address),
       );
       const wanted = [...new Set(serves.map((route) => route.cluster))].sort().join();
-      const learned = this.model.paths.bytesOf(address);
+      const learned = this.model.paths.bytesOf(Number(address));
       const isSame = peer?.alive === alive && learned === pathMtuBytes;
       if (!isSame || [...clusters].sort().join() !== wanted) {
         const found = JSON.stringify({ alive, pathMtuBytes, clusters });

@@ -41,6 +41,7 @@ function run({ endpoint, cluster, address, cidrs, leaseMs }: MemberOptions): voi
   const gateway = { cluster, name: 'gw-1', address: parseAddress(address) };
   const own = new OwnGatewayFeed({ ...gateway, cidrs: cidrs.map(parseCidr) });
   const environment = {
+    family: 'ipv4' as const,
     ...{ clock: systemClock, logger: silentLogger, random: Math.random, own },
     ...{ streams: new StreamRegistry(), notes: new ClusterNotes() },
   };

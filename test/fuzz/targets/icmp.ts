@@ -48,7 +48,7 @@ class Scene {
     const clock = new HandClock();
     const relay = new IcmpRelay(
       {
-        isLocal: (address) => isLocal(address),
+        isLocal: (address) => isLocal(Number(address)),
         recall: (_gateway, _id, bytes, at, out) => {
           if (!sameBytes(bytes.subarray(at, at + 8), REMEMBERED.subarray(0, 8))) return false;
           out.set(REMEMBERED);
@@ -64,12 +64,12 @@ class Scene {
         clock,
         relay,
         source: () => OURS,
-        isPeer: (address) => PEERS.includes(address),
+        isPeer: (address) => PEERS.includes(Number(address)),
         udpPortOf: () => 0,
       },
       distrustsReports: () => false,
       onPathMtu: (change) => this.changes.push(change),
-      onError: (peer) => this.errors.push(peer),
+      onError: (peer) => this.errors.push(Number(peer)),
     });
   }
 }
@@ -124,7 +124,7 @@ function checkOne(scene: Scene, bytes: Uint8Array): number[] {
     PEERS.includes(get32(quote, 16));
   assert.equal(feed.accepted - accepted, isOurs ? 1 : 0, 'accepted or not');
   assert.equal(feed.ignored - ignored, quote !== undefined && !isOurs ? 1 : 0, 'ignored or not');
-  if (isOurs) paths.receive(bytes, OURS, (address) => PEERS.includes(address), 0);
+  if (isOurs) paths.receive(bytes, OURS, (address) => PEERS.includes(Number(address)), 0);
   for (const peer of PEERS) {
     assert.equal(scene.pathMtu.known(peer), paths.bytesOf(peer), 'path MTU');
     assert.ok(paths.bytesOf(peer) === 0 || paths.bytesOf(peer) >= PATH_MTU_BYTES_MIN);

@@ -141,7 +141,7 @@ function check(
   assert.equal(counters[TOTAL.INBOUND_PROBES], probes.length);
   assert.equal(counters[TOTAL.ECN_UNUSED], ecnUnused);
   const taken: number[] = [];
-  slowPath.drain(assert.fail, (gateway) => taken.push(gateway));
+  slowPath.drain(assert.fail, (gateway) => taken.push(Number(gateway)));
   assert.deepEqual(taken, probes);
   return outcomes;
 }

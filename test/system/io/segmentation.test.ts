@@ -41,7 +41,9 @@ systemTest('the kernel makes of a merged packet exactly the segments that it was
   netlink.setLink(native.deviceIndex(tun.name), { mtuBytes: MTU_BYTES });
   const index = native.deviceIndex(beyond.name);
   for (const entry of netlink.addresses()) {
-    if (entry.deviceIndex === index) netlink.removeAddress(index, entry);
+    const { address, prefixLength } = entry;
+    if (entry.deviceIndex === index && typeof address === 'number')
+      netlink.removeAddress(index, { address, prefixLength });
   }
   netlink.addAddress(index, { address: BEYOND, prefixLength: 24 });
   netlink.setLink(index, { mtuBytes: MTU_BYTES });

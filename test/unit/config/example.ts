@@ -5,7 +5,7 @@ const EVERY_SOURCE = { priority: -5, staleAfter: '1h30m', massWithdrawalHold: '5
 /** Every field once for each kind that has it, with valid values that need no default. In the order of the schema. */
 export const EVERY_FIELD = {
   cluster: { name: 'east', cidrs: ['10.1.0.0/16', '10.96.0.0/16'], gateway: 'gw-1' },
-  underlay: { address: '172.31.0.1', device: 'eth0' },
+  underlay: { address: '172.31.0.1', family: 'ipv4', device: 'eth0' },
   tunnel: {
     device: 'isthmus0',
     address: 'none',

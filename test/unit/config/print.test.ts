@@ -152,6 +152,7 @@ const config: fc.Arbitrary<Config> = fc.record({
   }),
   underlay: fc.record({
     address: fc.oneof(fc.constant('auto' as const), fc.constant(0xdf00_0001)),
+    family: fc.constantFrom('auto', 'ipv4'),
     device: device.map((name) => `u${name}`.slice(0, 15)),
   }),
   tunnel,
@@ -239,7 +240,8 @@ test('the JSON Schema describes every field and closes every mapping', () => {
   assert.deepEqual(schema.properties.tunnel.properties.mtu, {
     default: 'auto',
     anyOf: [{ const: 'auto' }, { type: 'integer', minimum: 576, maximum: 65_515 }],
-    description: 'MTU of the TUN device; auto is the MTU of the underlay device less 20, or 28 with fou',
+    description:
+      'MTU of the TUN device; auto is the MTU of the underlay device less 20, 28 with fou, or 40 where that is of IPv6',
   });
   assert.doesNotMatch(JSON.stringify(schema), /"expected"/);
   const mappings = JSON.stringify(schema).match(/"type":"object"/g)?.length;

@@ -66,7 +66,7 @@ function scene(recall?: IcmpRelaySetup['recall']): { relay: IcmpRelay; sent: Sen
   const sent: Sent[] = [];
   const relay = new IcmpRelay(
     {
-      isLocal: (address) => address >>> 16 === POD >>> 16,
+      isLocal: (address) => Number(address) >>> 16 === POD >>> 16,
       send: (destination, message) => sent.push({ destination, message }),
       recall: recall ?? (() => false),
     },

@@ -56,12 +56,12 @@ beforeEach(() => {
     settings: () => settings,
     linkMtuBytes: () => linkMtu,
     canReflect: () => true,
-    send: (peer, probe, bytes) => transmit({ atMs: clock.nowMs(), peer, probe, bytes }),
-    sendPlain: (peer, probe) => plainSent.push({ peer, probe }),
+    send: (peer, probe, bytes) => transmit({ atMs: clock.nowMs(), peer: Number(peer), probe, bytes }),
+    sendPlain: (peer, probe) => plainSent.push({ peer: Number(peer), probe }),
     isNeeded: () => isNeeded,
-    onUse: (peer, isUsed) => uses.push([peer, isUsed]),
-    onPathMtu: (peer, bytes) => paths.push([peer, bytes]),
-    onGone: (peer) => gone.push(peer),
+    onUse: (peer, isUsed) => uses.push([Number(peer), isUsed]),
+    onPathMtu: (peer, bytes) => paths.push([Number(peer), bytes]),
+    onGone: (peer) => gone.push(Number(peer)),
   });
 });
 

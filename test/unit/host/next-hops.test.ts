@@ -36,7 +36,7 @@ class Host {
   readonly table = new NextHopTable(4096);
   peers: IndexedPeer[] = [{ index: 1, address: WEST }];
   links: Link[] = [link(NIC, 'eth0'), link(OTHER_NIC, 'eth1')];
-  source = UNDERLAY.address;
+  source = Number(UNDERLAY.address);
   /** Where packets to an address go; undefined: no route. */
   way: (destination: Address, source: Address) => Way | undefined = () => ({
     deviceIndex: NIC,
@@ -122,7 +122,11 @@ describe('next hops', () => {
     assert.deepEqual(host.used, [], 'a reachable neighbour needs nothing');
     assert.equal(nextHops.size, 1);
     const groups = Object.values(NOTICE_GROUP).reduce((all, group) => all + group, 0);
-    assert.equal(host.groups, groups - NOTICE_GROUP.ROUTES6, 'there is no IPv6 underlay');
+    assert.equal(
+      host.groups,
+      groups - NOTICE_GROUP.ROUTES6 - NOTICE_GROUP.ADDRESSES6,
+      'next hops are of IPv4',
+    );
   });
 
   test('are unknown until the neighbour has answered, and the kernel is told to ask it', () => {

@@ -10,7 +10,9 @@ import { FakeKernel, link, NIC, TUN, UNDERLAY } from './fake-kernel.ts';
 import { StepClock } from './step-clock.ts';
 
 const GATEWAY = parseAddress('172.31.9.9');
-const AUTO: UnderlayWish = { address: 'auto', device: 'auto', towards: [GATEWAY], tunnelDevice: 'isthmus0' };
+const AUTO: UnderlayWish = {
+  ...{ address: 'auto', family: 'ipv4', device: 'auto', towards: [GATEWAY], tunnelDevice: 'isthmus0' },
+};
 
 /** The host gets this address, and prefers it. */
 function renumber(kernel: FakeKernel, text: string, deviceIndex = NIC): void {

@@ -163,7 +163,7 @@ describe('messages of the kernel', () => {
     });
     const route = readRoute(first(ipv6));
     assert.deepEqual(route?.cidr, parseCidr('fd00:2::/48'));
-    assert.equal(route?.source, undefined);
+    assert.equal(route?.source, parseAddress6('fd00:1::1'));
     assert.deepEqual(route?.hops, [{ deviceIndex: 3, gateway: undefined, isViaIpv6: true, weight: 1 }]);
     const tooLong = message(24, 2, 7, 12, (writer, fixed) => {
       writer.u8(fixed, 10);

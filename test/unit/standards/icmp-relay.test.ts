@@ -33,7 +33,7 @@ class Tunnel {
     const { rig } = this;
     const relay = new IcmpRelay(
       {
-        isLocal: (address) => address >>> 16 === POD >>> 16,
+        isLocal: (address) => Number(address) >>> 16 === POD >>> 16,
         recall: (gateway, id, bytes, at, out) => rig.sentHeaders.recall(gateway, id, bytes, at, out),
         send: (destination, message) => this.toHosts.push({ destination, message }),
       },

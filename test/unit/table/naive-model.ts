@@ -1,4 +1,11 @@
-import { type CidrKey, cidrHolds, cidrKey, formatCidr } from '../../../src/base/address.ts';
+import {
+  type CidrKey,
+  cidrHolds,
+  cidrKey,
+  compareAddresses,
+  formatCidr,
+  type IpAddress,
+} from '../../../src/base/address.ts';
 import type { Claim, ClaimUpdate } from '../../../src/table/claim.ts';
 import { Judge } from '../../../src/table/refusal.ts';
 import { SETTINGS } from './fixtures.ts';
@@ -19,7 +26,7 @@ export class NaiveModel {
   #clock = 0;
   /** By `cidr cluster`: when it was first claimed, and when it became able to make a route. */
   readonly #places = new Map<string, { seq: number; rank: number }>();
-  readonly #gateways = new Map<number, number>();
+  readonly #gateways = new Map<IpAddress, number>();
   readonly #cidrKeys = new Map<string, CidrKey>();
 
   constructor(priorities: Readonly<Record<string, number>>) {
@@ -48,14 +55,14 @@ export class NaiveModel {
       if (first === undefined) continue;
       const mine = here.filter(({ claim }) => claim.cluster === first.claim.cluster);
       const best = Math.max(...mine.map(({ source }) => this.#priorities[source] ?? Number.NaN));
-      const weights = new Map<number, number>();
+      const weights = new Map<IpAddress, number>();
       for (const { source, claim } of mine) {
         if (this.#priorities[source] !== best) continue;
         for (const { address, weight } of claim.gateways)
           weights.set(address, Math.max(weight, weights.get(address) ?? 0));
       }
       const gateways = [...weights]
-        .sort(([a], [b]) => a - b)
+        .sort(([a], [b]) => compareAddresses(a, b))
         .map(([address, weight]) => `${address}*${weight}`);
       routes.push(`${formatCidr(first.claim.cidr)} ${first.claim.cluster} ${gateways.join(' ')}`);
     }

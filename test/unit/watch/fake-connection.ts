@@ -24,6 +24,7 @@ export function testEnvironment(changes: Partial<WatchEnvironment> = {}): WatchE
     streams: new StreamRegistry(),
     notes: new ClusterNotes(),
     own: new OwnGatewayFeed({ cluster: 'east', name: 'gw-1', address: undefined, cidrs: [] }),
+    family: 'ipv4',
     random: () => 0.5,
     ...changes,
   };

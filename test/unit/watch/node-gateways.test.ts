@@ -80,7 +80,7 @@ test('objects: by the node that they name, or by their own address; a node that 
 });
 
 test('a TunnelGateway without clusters serves all, otherwise those that it names', () => {
-  const read = (spec: object) => tunnelGatewayOf({ spec }, 'gw', 'east');
+  const read = (spec: object) => tunnelGatewayOf({ spec }, 'gw', 'east', 'ipv4');
   assert.deepEqual(read({ nodeName: 'a' }), { node: 'a', address: undefined, weight: 1, serves: true });
   assert.deepEqual(read({ address: '10.0.0.1', weight: 5, clusters: ['west', 'east'] }), {
     node: undefined,
@@ -95,7 +95,7 @@ test('a TunnelGateway without clusters serves all, otherwise those that it names
 
 test('a TunnelGateway that makes no sense is said to', () => {
   const problem = (spec: object) => {
-    const read = tunnelGatewayOf({ spec }, 'gw', 'east');
+    const read = tunnelGatewayOf({ spec }, 'gw', 'east', 'ipv4');
     return read !== undefined && 'problem' in read ? read.problem : undefined;
   };
   assert.equal(

@@ -77,7 +77,7 @@ test('true, false and their names are understood, and what is missing is false',
 
 test('an address may have a prefix length behind it; that of IPv6 is passed over', () => {
   const read = (text: string) => {
-    const address = addressOf(text, 'a');
+    const address = addressOf(text, 'a', 'ipv4');
     return address === undefined ? undefined : formatAddress(address);
   };
   assert.deepEqual(['10.0.0.5', '10.0.0.5/24', 'fd00::5', 'fd00::5/64'].map(read), [
@@ -88,7 +88,7 @@ test('an address may have a prefix length behind it; that of IPv6 is passed over
   ]);
   for (const text of ['', '10.0.0', '10.0.0.5/33', '10.0.0.5/', '10.0.0.5/24/1', '10.0.0.256'])
     assert.match(
-      problemOf(() => addressOf(text, 'a')),
+      problemOf(() => addressOf(text, 'a', 'ipv4')),
       /expected an IPv4 address/,
       text,
     );

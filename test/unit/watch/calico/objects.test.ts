@@ -10,7 +10,11 @@ import {
   poolOf,
 } from '../../../../src/watch/calico/objects.ts';
 
-const READING: NodeReading = { matches: (labels) => labels?.role === 'edge', readiness: true };
+const READING: NodeReading = {
+  family: 'ipv4',
+  matches: (labels) => labels?.role === 'edge',
+  readiness: true,
+};
 
 /** `undefined`: passed over; `! …`: the problem. */
 function block(read: ReturnType<typeof blockOf>): string | undefined {

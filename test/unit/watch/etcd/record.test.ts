@@ -45,7 +45,10 @@ for (const [value, problem] of [
   ['[]', 'expected a JSON object, got []'],
   ['null', 'expected a JSON object, got null'],
   ['{"cidrs":[]}', 'address: expected text, got nothing'],
-  ['{"address":"2001:db8::1","cidrs":[]}', 'address: "2001:db8::1" is not an IPv4 address such as 10.1.2.3'],
+  [
+    '{"address":"2001:db8:::1","cidrs":[]}',
+    'address: "2001:db8:::1" is not an IPv6 address such as fd00:1::2',
+  ],
   [
     '{"address":"1.2.3.4","weight":1.5,"cidrs":[]}',
     'weight: expected a whole number from 0 to 1000, got 1.5',

@@ -59,6 +59,7 @@ describe('the announcement of this gateway', () => {
         random: () => 0,
         streams,
         own,
+        family: 'ipv4' as const,
       },
       notes: new ClusterNotes(),
     };

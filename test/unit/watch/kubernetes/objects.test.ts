@@ -10,6 +10,7 @@ import { matcherOf } from '../../../../src/watch/node-gateways.ts';
 const reading = (changes: Partial<NodeReading> = {}): NodeReading => ({
   pods: true,
   addressType: 'InternalIP',
+  family: 'ipv4',
   matches: () => false,
   addresses: 'of-all',
   ...changes,
@@ -175,8 +176,8 @@ describe('a RemoteCluster', () => {
         /gateways\[1\]\.address.*not listed before/,
       ],
       [
-        { cidrs: ['10.2.0.0/16'], gateways: [{ address: 'fd00::1' }] },
-        /gateways\[0\]\.address.*an IPv4 address/,
+        { cidrs: ['10.2.0.0/16'], gateways: [{ address: 'fd00::x' }] },
+        /gateways\[0\]\.address.*an IPv6 address/,
       ],
       [{ cidrs: ['10.2.0.0/16'], gateways: [{ address: '172.31.0.2', weight: 1001 }] }, /weight is 1001/],
       [{ access: { secretRef: { name: 'a' } } }, /secretRef\.namespace is missing/],
