@@ -2,8 +2,9 @@ import { DSCP_INHERIT, PEER, SETTINGS, SETTINGS_FLAG, SOURCE6, TTL_INHERIT } fro
 import { peerAddress, peerAddressAt, peerWord } from '../fib/lookup.ts';
 import type { Batch } from '../io/batch.ts';
 import { SEGMENT } from '../io/native.ts';
-import { readU16 } from '../packet/bytes.ts';
+import { readU16, writeU16 } from '../packet/bytes.ts';
 import { outerTos } from '../packet/ecn.ts';
+import { DESTINATION_OPTIONS, LIMIT_OPTION_BYTES, writeLimitOption } from '../packet/encapsulation-limit.ts';
 import { flowHash } from '../packet/flow.ts';
 import { flowHash6 } from '../packet/flow6.ts';
 import { FOU, fouSourcePort, writeFouHeader } from '../packet/fou.ts';
@@ -136,15 +137,52 @@ export class Encapsulator {
     return VERDICT.FORWARD;
   }
 
+  /** An IPv6 packet behind a header that limits how many tunnels it may enter from here. As fragmentOuter, where it does not fit. */
+  emitLimited(
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+    peer: number,
+    limit: number,
+    pathMtu: number,
+  ): number {
+    const from = at - LIMIT_OPTION_BYTES;
+    const total = length + LIMIT_OPTION_BYTES;
+    const fits = total + IPV6.HEADER_BYTES <= pathMtu;
+    const room = fits ? VERDICT.FORWARD : this.#roomFor6(total, pathMtu);
+    if (room !== VERDICT.FORWARD) return room;
+    this.clamp(bytes, at, pathMtu - LIMIT_OPTION_BYTES);
+    this.writeHeader(bytes, at, length, peer, 0, 0);
+    // The header just written, with the one in between.
+    bytes.copyWithin(from - IPV6.HEADER_BYTES, at - IPV6.HEADER_BYTES, at);
+    writeLimitOption(bytes, at, PROTOCOL.IPV6, limit);
+    const outer = from - IPV6.HEADER_BYTES;
+    writeU16(bytes, outer + IPV6.PAYLOAD_LENGTH, total);
+    bytes[outer + IPV6.NEXT_HEADER] = DESTINATION_OPTIONS;
+    if (fits) this.#append(outer, total + IPV6.HEADER_BYTES, length, peer);
+    else this.#cut6(bytes, from, total, peer, pathMtu);
+    return VERDICT.FORWARD;
+  }
+
   #fragmentOuter6(bytes: Uint8Array, at: number, length: number, peer: number, pathMtu: number): number {
-    const out = this.#out;
-    const headers = IPV6.HEADER_BYTES + FRAGMENT6.HEADER_BYTES;
     if (length > LENGTH_MAX) return VERDICT.TOO_BIG;
-    const count = fragmentCount(length + headers, headers, pathMtu);
-    const room = this.#roomFor(count, pathMtu);
+    const room = this.#roomFor6(length, pathMtu);
     if (room !== VERDICT.FORWARD) return room;
     this.clamp(bytes, at, pathMtu);
     this.writeHeader(bytes, at, length, peer, 0, 0);
+    this.#cut6(bytes, at, length, peer, pathMtu);
+    return VERDICT.FORWARD;
+  }
+
+  #roomFor6(length: number, pathMtu: number): number {
+    return this.#roomFor(fragmentCount(length + FRAGMENTED_HEADERS, FRAGMENTED_HEADERS, pathMtu), pathMtu);
+  }
+
+  /** Appends the fragments of the payload at `at` behind the outer IPv6 header before it. There is room for them. */
+  #cut6(bytes: Uint8Array, at: number, length: number, peer: number, pathMtu: number): void {
+    const out = this.#out;
+    const headers = FRAGMENTED_HEADERS;
+    const count = fragmentCount(length + headers, headers, pathMtu);
     this.#fragmented = (this.#fragmented + 1) & 0xffff;
     const id = (this.#fragmented << 16) | this.#nextId();
     const first = out.count;
@@ -162,7 +200,6 @@ export class Encapsulator {
     this.#append(firstAt, firstBytes, firstBytes - headers, peer);
     out.count = last;
     this.#countFragments(last - first);
-    return VERDICT.FORWARD;
   }
 
   /**
@@ -283,5 +320,8 @@ export class Encapsulator {
     return request[SEGMENT.ID_FIRST]! + used;
   }
 }
+
+/** Before the payload of an outer IPv6 fragment. */
+const FRAGMENTED_HEADERS = IPV6.HEADER_BYTES + FRAGMENT6.HEADER_BYTES;
 
 const FLOW_LABEL_MASK = 0xf_ffff;

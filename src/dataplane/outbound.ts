@@ -4,6 +4,7 @@ import { lookup6 } from '../fib/lookup6.ts';
 import type { Batch } from '../io/batch.ts';
 import type { Native } from '../io/native.ts';
 import { readI32, readU16 } from '../packet/bytes.ts';
+import { encapsulationLimitAt, LIMIT_OPTION_BYTES } from '../packet/encapsulation-limit.ts';
 import { flowHash } from '../packet/flow.ts';
 import { flowHash6 } from '../packet/flow6.ts';
 import { gsoHeaders, gsoHeaders6, gsoSize, gsoType } from '../packet/gso.ts';
@@ -183,6 +184,8 @@ export class Outbound {
       const isLoop = isAddress6(bytes, from, words, gateway) || isAddress6(bytes, to, words, gateway);
       if (isLoop) return this.#dropOf(peer, VERDICT.LOOP);
     }
+    const limitAt = isUnderlay6 ? encapsulationLimitAt(bytes, at) : 0;
+    if (limitAt !== 0) return this.#forwardLimited(bytes, at, length, peer, limitAt);
     const outerBytes = words[SETTINGS.OUTER_BYTES]!;
     const pathMtu = pathMtuOf(words, peer);
     const isTooBig = largest + outerBytes > pathMtu;
@@ -198,6 +201,25 @@ export class Outbound {
     this.#encapsulator.clamp(bytes, at, pathMtu);
     this.#encapsulator.emit(bytes, at, length, peer, flags);
     return VERDICT.FORWARD;
+  }
+
+  /** A packet that another tunnel has given a limit (encapsulation-limit.ts), which the kernel never hands over uncut. */
+  #forwardLimited(bytes: Uint8Array, at: number, length: number, peer: number, limitAt: number): number {
+    const limit = bytes[at + limitAt]!;
+    if (limit === 0) {
+      this.#answer6(ICMP6.PARAMETER_PROBLEM, ICMP6.CODE_FIELD, limitAt, bytes, at, length);
+      return this.#dropOf(peer, VERDICT.ENCAPSULATION_LIMIT);
+    }
+    const pathMtu = pathMtuOf(this.#words, peer);
+    const innerMtu = pathMtu - this.#words[SETTINGS.OUTER_BYTES]! - LIMIT_OPTION_BYTES;
+    if (length > innerMtu && length > IPV6.MTU_MIN) {
+      this.#answer6(ICMP6.TOO_BIG, 0, Math.max(innerMtu, IPV6.MTU_MIN), bytes, at, length);
+      return this.#dropOf(peer, VERDICT.TOO_BIG);
+    }
+    return this.#fragmented(
+      this.#encapsulator.emitLimited(bytes, at, length, peer, limit - 1, pathMtu),
+      peer,
+    );
   }
 
   /** Bytes of the largest segment of a packet that is to be cut, or -1; keeps what else the vnet header says, which will be overwritten. */

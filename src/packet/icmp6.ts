@@ -9,6 +9,8 @@ export const ICMP6 = {
   TOO_BIG: 2,
   TIME_EXCEEDED: 3,
   PARAMETER_PROBLEM: 4,
+  /** Of a parameter problem: a field of a header is wrong, and its next header is not known. */
+  CODE_FIELD: 0,
   CODE_NEXT_HEADER: 1,
   PROTOCOL: 58,
   HEADER_BYTES: 8,

@@ -24,6 +24,7 @@ export const VERDICT = {
   DEVICE_FAILED: 18,
   NO_BUFFER: 19,
   MERGED_DATAGRAMS: 20,
+  ENCAPSULATION_LIMIT: 21,
 } as const;
 
 export interface DropReason {
@@ -92,7 +93,7 @@ export const DROP_REASONS: readonly DropReason[] = [
     name: 'outer-malformed',
     direction: 'inbound',
     meaning:
-      'the outer header is no valid IPv4 header of protocol 4 or 41 (with fou: of UDP, with a length and a checksum that are right), or is a fragment',
+      'the outer header is no valid IP header of protocol 4 or 41 (with fou: of UDP, with a length and a checksum that are right), or is a fragment',
   },
   {
     verdict: 11,
@@ -155,6 +156,12 @@ export const DROP_REASONS: readonly DropReason[] = [
     direction: 'inbound',
     meaning: 'UDP that the kernel merged on the underlay device, which lost where each datagram ends',
   },
+  {
+    verdict: 21,
+    name: 'encapsulation-limit',
+    direction: 'outbound',
+    meaning: 'the packet says that it must not go into one tunnel more (RFC 2473 §4.1.1)',
+  },
 ];
 
-export const VERDICT_COUNT = 21;
+export const VERDICT_COUNT = 22;

@@ -266,6 +266,71 @@ describe('into the tunnel on an IPv6 underlay', () => {
   });
 });
 
+/** An inner packet with a Destination Options header that has the limit, behind `pads` bytes of padding. */
+function limited(limit: number, pads: readonly number[] = [], length = 100, hopByHop = false): Uint8Array {
+  const options = Uint8Array.of(...pads, 4, 1, limit);
+  const bytes = (2 + options.length + 7) & ~7;
+  const header = new Uint8Array(bytes).fill(0);
+  header.set([59, bytes / 8 - 1]);
+  header.set(options, 2);
+  const before = hopByHop ? Uint8Array.of(60, 0, 1, 4, 0, 0, 0, 0) : new Uint8Array(0);
+  const payload = new Uint8Array(length - 40).fill(7);
+  payload.set(before);
+  payload.set(header, before.length);
+  return inner6({ nextHeader: hopByHop ? 0 : 60, payload });
+}
+
+describe('the tunnel encapsulation limit', () => {
+  test('W9 a packet that may enter no further tunnel is dropped, and its sender told where that is said', () => {
+    for (const [pads, hopByHop, pointer] of [
+      [[], false, 44],
+      [[0], false, 45],
+      [[1, 2, 0, 0], false, 48],
+      [[0, 1, 0], true, 55],
+    ] as const) {
+      const rig = rig6();
+      assert.deepEqual(rig.outbound(limited(0, pads, 100, hopByHop)), []);
+      const [message] = rig.icmp6();
+      assert.deepEqual([message![0], message![1], get32(message!, 4)], [4, 0, pointer]);
+      assert.deepEqual(rig.drops(), { 'outbound encapsulation-limit': 1 });
+    }
+  });
+
+  test('W9 one that may has one tunnel less left, in a header of the outer packet', () => {
+    const rig = rig6();
+    const inner = limited(4);
+    const { nextHeader, payload } = parse6(rig.outbound(inner)[0]!);
+    assert.equal(nextHeader, 60);
+    assert.deepEqual([...payload.subarray(0, 8)], [41, 0, 4, 1, 3, 1, 1, 0]);
+    assert.deepEqual(payload.subarray(8), inner);
+    assert.equal(rig.total('OUTBOUND_BYTES'), inner.length);
+    assert.equal(parse6(rig.outbound(inner6())[0]!).nextHeader, 41, 'the next one has none');
+  });
+
+  test('W9 the option counts for what fits the path, and is in the first fragment', () => {
+    const rig = rig6({ linkMtuBytes: 1500 });
+    assert.equal(rig.outbound(limited(1, [], 1452)).length, 1);
+    assert.deepEqual(rig.outbound(limited(1, [], 1453)), []);
+    assert.equal(get32(rig.icmp6()[0]!, 4), 1452);
+    rig.learn(WEST6, 1280);
+    const inner = limited(1, [], 1280);
+    const parts = rig.outbound(inner).map((outer) => parse6(outer).payload);
+    assert.equal(parts[0]![0], 60);
+    const whole = Buffer.concat(parts.map((part) => part.subarray(8)));
+    assert.deepEqual([...whole.subarray(0, 8)], [41, 0, 4, 1, 0, 1, 1, 0]);
+    assert.deepEqual(whole.subarray(8), Buffer.from(inner));
+  });
+
+  test('options that cannot be read limit nothing', () => {
+    const broken = limited(0);
+    broken[41] = 200;
+    const other = limited(0);
+    other[42] = 5;
+    const rig = rig6();
+    for (const inner of [broken, other]) assert.equal(parse6(rig.outbound(inner)[0]!).nextHeader, 41);
+  });
+});
+
 describe('out of the tunnel on an IPv6 underlay', () => {
   test('W6 from gateways only, and from security.decapsulateFrom', () => {
     const inner = packet({ source: WEST_POD, destination: POD });
