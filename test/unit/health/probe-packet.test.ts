@@ -2,13 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseAddress } from '../../../src/base/address.ts';
-import { readProbe, writeProbe } from '../../../src/health/probe-packet.ts';
+import { addressAt6, parseAddress6 } from '../../../src/base/address6.ts';
+import { readProbe, writeProbe, writeProbe6 } from '../../../src/health/probe-packet.ts';
 import { foldSum, sumBytes } from '../../../src/packet/checksum.ts';
 import { checkFou, fouPayload } from '../../../src/packet/fou.ts';
 import { IPIP_ENCAPSULATION_BYTES } from '../../../src/packet/ipip.ts';
 import { checkInner, checkOuter, IPV4, PROTOCOL } from '../../../src/packet/ipv4.ts';
-import { isProbe, PROBE_BYTES_MIN, PROBE_KIND } from '../../../src/packet/probe.ts';
+import { checkInner6, checkOuter6, totalLength6 } from '../../../src/packet/ipv6.ts';
+import { isProbe, isProbe6, PROBE_BYTES_MIN, PROBE_KIND } from '../../../src/packet/probe.ts';
 import { VERDICT } from '../../../src/packet/verdict.ts';
+import { transportError } from '../../sim/oracle/wire6.ts';
 
 const OURS = parseAddress('172.31.0.1');
 const PEER = parseAddress('172.31.0.2');
@@ -104,4 +107,32 @@ test('no other packet is a probe', () => {
   const newer = written(PROBE_KIND.REQUEST, PROBE_BYTES_MIN);
   newer[INNER + 32] = 2;
   assert.equal(readProbe(newer, INNER), undefined, 'another version');
+});
+
+test('on an IPv6 underlay it is a whole packet of IPv6 in IPv6, with the checksum that UDP must have there, and is read back', () => {
+  const [ours, peer] = [parseAddress6('2001:db8::1'), parseAddress6('2001:db8:0:ffff::2')];
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...Object.values(PROBE_KIND)),
+      fc.integer({ min: PROBE_BYTES_MIN, max: 9000 }),
+      fc.integer({ min: 0, max: 0xffff_ffff }),
+      (kind, lengthBytes, sequence) => {
+        const bytes = new Uint8Array(lengthBytes).fill(0xee);
+        const probe = { kind, outerBytes: lengthBytes, keyHigh: 0xdead_beef, keyLow: 0x8000_0001, sequence };
+        const view = new DataView(bytes.buffer);
+        assert.equal(writeProbe6(view, bytes, ours, peer, probe, lengthBytes), lengthBytes);
+        assert.equal(checkOuter6(bytes, 0, lengthBytes), VERDICT.FORWARD);
+        assert.equal(totalLength6(bytes, 0), lengthBytes);
+        assert.deepEqual([bytes[6], addressAt6(bytes, 8), addressAt6(bytes, 24)], [41, ours, peer]);
+        assert.equal(checkInner6(bytes, 40, lengthBytes - 40), VERDICT.FORWARD);
+        const to = kind === PROBE_KIND.REFLECTED ? ours : peer;
+        assert.deepEqual([addressAt6(bytes, 48), addressAt6(bytes, 64)], [ours, to]);
+        assert.equal(isProbe6(bytes, 40), 1);
+        assert.equal(transportError(bytes.subarray(40)), 0);
+        assert.deepEqual(readProbe(bytes, 40), probe);
+        bytes[46] = 6;
+        assert.equal(isProbe6(bytes, 40), 0);
+      },
+    ),
+  );
 });
