@@ -67,10 +67,34 @@ ip link set sit1 up mtu 1480
 ip -6 addr add fd00:2:0:1::1/64 dev vec1 nodad
 ip -6 route add fd00:1::/48 dev sit1`;
 
-export async function kernelPeer(tunnel: string, change: ConfigurationChange = {}): Promise<KernelPeer> {
+/** Ends of the tunnel where the underlay is of IPv6 too. */
+export const GATEWAY6_A = '2001:db8:0:1::2';
+export const GATEWAY6_B = '2001:db8:0:2::2';
+
+/** IPv4 and IPv6 in IPv6, RFC 2473: the kernel's ip6tnl, with the encapsulation limit that it puts before all packets. */
+export const IP6TNL = `
+modprobe ip6_tunnel || exit 1
+echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6
+echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+ip -6 addr add ${GATEWAY6_B}/64 dev vec0 nodad
+ip -6 route add default via 2001:db8:0:2::1
+ip -6 tunnel add tun6 mode any local ${GATEWAY6_B} remote ${GATEWAY6_A} encaplimit 4 hoplimit 64
+ip link set tun6 up mtu 1452
+ip -6 addr add fd00:2:0:1::1/64 dev vec1 nodad
+ip -6 route add fd00:1::/48 dev tun6
+ip route add 10.1.0.0/16 dev tun6`;
+
+/** Of the machines that stand, before the gateway starts. */
+type Prepare = (machines: { readonly gateway: Machine; readonly router: Machine }) => Promise<void>;
+
+export async function kernelPeer(
+  tunnel: string,
+  change: ConfigurationChange = {},
+  prepare: Prepare = async () => {},
+): Promise<KernelPeer> {
   const topology = new Topology();
   try {
-    return await build(topology, tunnel, change);
+    return await build(topology, tunnel, change, prepare);
   } catch (error) {
     const logs = topology.logs();
     await topology.close();
@@ -78,7 +102,12 @@ export async function kernelPeer(tunnel: string, change: ConfigurationChange = {
   }
 }
 
-async function build(topology: Topology, tunnel: string, change: ConfigurationChange): Promise<KernelPeer> {
+async function build(
+  topology: Topology,
+  tunnel: string,
+  change: ConfigurationChange,
+  prepare: Prepare,
+): Promise<KernelPeer> {
   const [podA, gateway, router, podB] = [
     await topology.machine('podA'),
     await topology.machine('gwA'),
@@ -102,6 +131,7 @@ async function build(topology: Topology, tunnel: string, change: ConfigurationCh
   await router.ip(`addr add 172.31.2.1/24 dev ${ROUTER_TO_B}`, `link set ${ROUTER_TO_B} up`);
   await podB.ip('addr add 10.2.1.2/24 dev eth0', 'link set eth0 up', 'route add default via 10.2.1.1');
   for (const machine of [gateway, router]) await machine.sysctl({ 'net.ipv4.ip_forward': 1 });
+  await prepare({ gateway, router });
   await guest.shell(`
 modprobe ipip || exit 1
 echo 1 > /proc/sys/net/ipv4/ip_forward

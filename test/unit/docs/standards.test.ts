@@ -32,6 +32,7 @@ const EXPECTED = [
     ['F', 5],
     ['R', 2],
     ['V', 6],
+    ['W', 12],
   ] as const),
 ].flatMap(([letter, count]) => Array.from({ length: count }, (_, i) => `${letter}${i + 1}`));
 
