@@ -12,7 +12,7 @@ const STEPS = 250;
 const SABOTAGE_STEPS = 400;
 
 /** Reasons that need a kernel or memory that a memory end does not have are provoked in test/unit/dataplane. */
-const NOT_SIMULATED = new Set(['forward', 'no-buffer']);
+const NOT_SIMULATED = new Set(['forward', 'no-buffer', 'encapsulation-limit']);
 
 test(`every rule holds in ${SEEDS} worlds of ${STEPS} steps, and each drop reason and counter was met`, (t) => {
   const met = new Map<string, number>();
